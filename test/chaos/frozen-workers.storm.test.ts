@@ -16,6 +16,8 @@ const WIDTH = 4
 const STEPS = 3
 const PATHS = Array.from({ length: STEPS }, (_, index) => `s${index + 1}`)
 const LAST = `s${STEPS}`
+/** Milliseconds in which the owner of a call is found and stopped, on a busy machine. */
+const HELD_MS = 4_000
 const GUARD_MS = 180_000
 
 /** Where a worker is frozen, and when it continues: while another one repeats its call, or after that one has completed the flow. */
@@ -37,12 +39,14 @@ describe.each(CHAOS_ENGINES)('$name', ({ configOf, problem, clear }) => {
   let provider: CallLog
   let outcomes: OutcomeReader
   let onRequest: (call: LoggedCall) => void = () => {}
+  /** Calls in which a worker is to be frozen. */
+  const held = new Set<LoggedCall>()
 
   beforeAll(async () => {
     postgres = await openTestPostgres()
     outcomes = new OutcomeReader(postgres.url)
     provider = await createCallLog({
-      answerMs: () => 500,
+      answerMs: (call) => (held.has(call) ? HELD_MS : 300),
       onMoment: (moment, call) => void (moment === 'requested' && onRequest(call)),
     })
   })
@@ -59,23 +63,28 @@ describe.each(CHAOS_ENGINES)('$name', ({ configOf, problem, clear }) => {
     const frozen = new Map<string, { readonly worker: WorkerProcess; readonly wakes: string }>()
     const wake = (run: string) => void frozen.get(run)?.worker.child.kill('SIGCONT')
     const planned = new Map<string, (typeof PLANS)[number]>()
-    const flowIds = new Map<string, string>()
+    const accepted = new Map<string, (flowId: string) => void>()
+    const flowIdOf = new Map<string, Promise<string>>()
     const seen = new Map<string, number>()
     const freezing: Promise<void>[] = []
 
     const freeze = async (run: string, wakes: string) => {
-      const pid = await outcomes.ownerPid(flowIds.get(run) ?? '')
+      const pid = await outcomes.ownerPid((await flowIdOf.get(run)) ?? run)
       const worker = fleet.workers.find(({ child }) => child.pid === pid)
       if (!worker || worker === awake) return
       worker.child.kill('SIGSTOP')
       frozen.set(run, { worker, wakes })
     }
-    onRequest = ({ run, step }) => {
+    onRequest = (call) => {
+      const { run, step } = call
       const plan = planned.get(run)
       if (step !== plan?.step) return
       const times = (seen.get(run) ?? 0) + 1
       seen.set(run, times)
-      if (times === 1) freezing.push(freeze(run, plan.wakes))
+      if (times === 1) {
+        held.add(call)
+        freezing.push(freeze(run, plan.wakes))
+      }
       if (times === 2 && plan.wakes === 'during the repeated call') wake(run)
     }
     const flows: FleetFlow[] = []
@@ -83,9 +92,10 @@ describe.each(CHAOS_ENGINES)('$name', ({ configOf, problem, clear }) => {
       const plan = PLANS[index % PLANS.length]
       const flow = await fleet.run((run) => {
         if (plan) planned.set(run, plan)
+        flowIdOf.set(run, new Promise((resolve) => accepted.set(run, resolve)))
         return lineOf(run, STEPS)
       })
-      flowIds.set(flow.run, flow.flowId)
+      accepted.get(flow.run)?.(flow.flowId)
       flows.push(flow)
     }
     const ids = flows.map(({ flowId }) => flowId)
