@@ -32,6 +32,7 @@ const report = (message: WorkerReport) => void process.send?.(message)
 const polyphony = await createPolyphony(config, { env: {}, cwd: '/nonexistent' })
 const { orchestrator, conversations } = polyphony
 await polyphony.resumeInterrupted()
+polyphony.startBackgroundWork()
 
 async function start(run: string, flowId: string): Promise<void> {
   await orchestrator.startFlow(flowId, CHAOS_USER, {
