@@ -38,6 +38,11 @@ export interface BudgetSettlement {
   readonly id: string
   readonly costNanoUsd: number
   readonly tokens: number
+  /**
+   * The claim under which the attempt was made. If another owner has claimed the flow since, nothing counts as spent,
+   * unless that was to cancel it: its calls were paid for and are not repeated.
+   */
+  readonly flow?: { readonly flowId: string; readonly epoch: number }
 }
 
 /** Spending over many flows and processes. */

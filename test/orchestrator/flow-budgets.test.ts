@@ -8,6 +8,7 @@ import type { BudgetRepository } from '../../src/repositories/repository.ts'
 import { manualClock, settled } from '../support/calls.ts'
 
 const never = new AbortController().signal
+const JOB = { flowId: '018cc251-f400-7000-8000-000000000001', epoch: 1 }
 
 /** Budgets over one memory store; `ofOther` are those of another process with the same configuration. */
 function opened(given: readonly BudgetSettings[], repository: BudgetRepository = createMemoryStore().budgets) {
@@ -29,7 +30,7 @@ function opened(given: readonly BudgetSettings[], repository: BudgetRepository =
     if (!found) throw new Error('expected a budget to apply')
     return found
   }
-  return { clock, warnings, open, service, budgets, flow, shared: required(budgets.of(flow)), required }
+  return { clock, warnings, open, service, budgets, flow, shared: required(budgets.of(flow, JOB)), required }
 }
 
 const daily = (more: Partial<BudgetSettings> = {}): BudgetSettings => ({
@@ -72,7 +73,7 @@ describe('budgets over many flows', () => {
   test('a raised maximum lets attempts of the same window go on', async () => {
     const { shared, open, flow, required } = opened([daily()])
     await (await shared.reserve({ costUsd: 1, tokens: 0 }, never)).settle({})
-    const raised = required(open([daily({ maxCostUsd: 2 })]).of(flow))
+    const raised = required(open([daily({ maxCostUsd: 2 })]).of(flow, JOB))
     await expect(raised.reserve({ costUsd: 1, tokens: 0 }, never)).resolves.toBeDefined()
   })
 
@@ -128,10 +129,10 @@ describe('budgets over many flows', () => {
 
   test('no budget applies to a flow without its subject, so that its calls need no statement', () => {
     const { budgets } = opened([daily()])
-    expect(budgets.of({ userId: 'ada' })).toBeDefined()
+    expect(budgets.of({ userId: 'ada' }, JOB)).toBeDefined()
     const { open } = opened([daily()])
-    expect(open([daily({ scope: 'key' })]).of({ userId: 'ada' })).toBeUndefined()
-    expect(open([{ name: 'starts', scope: 'user', window: 'day', maxFlows: 2 }]).of({ userId: 'ada' })).toBeUndefined()
+    expect(open([daily({ scope: 'key' })]).of({ userId: 'ada' }, JOB)).toBeUndefined()
+    expect(open([{ name: 'starts', scope: 'user', window: 'day', maxFlows: 2 }]).of({ userId: 'ada' }, JOB)).toBeUndefined()
   })
 
   test('flows beyond the maximum do not start, and a flow that did not start is taken back', async () => {

@@ -3,6 +3,7 @@ import { type Clock, wait } from '../../async/clock.ts'
 import { untilAborted } from '../../async/until-aborted.ts'
 import type { SharedBudgets, SharedReservation, Spend } from '../../calls/call.ts'
 import type { BudgetFacts, BudgetSettings } from '../../domain/users/budget.ts'
+import type { FlowJob } from '../../engines/engine.ts'
 import type { BudgetRepository } from '../../repositories/repository.ts'
 import { type AppliedBudget, appliedBudgets, capsAt, keyOf, toNanoUsdUp } from './applied-budgets.ts'
 import { findRefusal } from './budget-refusal.ts'
@@ -27,8 +28,11 @@ const LONGEST_WAIT_MS = 1_000
 
 /** Limits of money, tokens and flows over many flows, in all processes that share the database. */
 export interface FlowBudgets {
-  /** The budgets of costs and tokens that apply; `undefined` without any, so that calls need no statement. */
-  of(facts: BudgetFacts): SharedBudgets | undefined
+  /**
+   * The budgets of costs and tokens that apply; `undefined` without any, so that calls need no statement. What is
+   * settled after another process has taken over the flow does not count.
+   */
+  of(facts: BudgetFacts, flow: FlowJob): SharedBudgets | undefined
   /**
    * Counts a flow that starts. Rejects with LIMIT_EXCEEDED if a budget of flows is used up. Resolves with the function
    * that takes the flow back, for a flow that did not start after all; it never rejects.
@@ -36,6 +40,12 @@ export interface FlowBudgets {
   countFlow(facts: BudgetFacts): Promise<() => Promise<void>>
   /** Stores pending settlements as far as the database answers. */
   close(): Promise<void>
+}
+
+/** The budgets that apply to an attempt, and the claim under which it is made. */
+interface Applied {
+  readonly applied: readonly AppliedBudget[]
+  readonly flow: FlowJob
 }
 
 const nothingToWithdraw = async (): Promise<void> => {}
@@ -48,7 +58,7 @@ export function createFlowBudgets({ repository, budgets, ownerId, shared, clock,
   const queues = new Map<string, Promise<unknown>>()
 
   /** One attempt to reserve. A reservation that is granted after an abort is settled at once. */
-  async function tryReserve(applied: readonly AppliedBudget[], needed: Spend, signal: AbortSignal) {
+  async function tryReserve({ applied, flow }: Applied, needed: Spend, signal: AbortSignal) {
     const now = new Date(clock.now())
     const reservation = {
       id: randomUUID(),
@@ -65,31 +75,27 @@ export function createFlowBudgets({ repository, budgets, ownerId, shared, clock,
         void asked.then((late) => void (late.granted && settlements.add({ ...NONE, id: reservation.id })), ignore)
       throw error
     })
-    if (granted) return { reservation: toReservation(reservation) }
+    if (granted) return { reservation: toReservation(reservation, flow) }
     return { refusal: findRefusal(applied, reservation, usage, now) }
   }
 
-  const toReservation = ({
-    id,
-    costNanoUsd,
-    tokens,
-  }: {
-    id: string
-    costNanoUsd: number
-    tokens: number
-  }): SharedReservation => ({
+  const toReservation = (
+    { id, costNanoUsd, tokens }: { id: string; costNanoUsd: number; tokens: number },
+    flow: FlowJob,
+  ): SharedReservation => ({
     settle: (actual) =>
       settlements.add({
         id,
+        flow,
         costNanoUsd: actual.costUsd === undefined ? costNanoUsd : toNanoUsdUp(actual.costUsd),
         tokens: actual.tokens ?? tokens,
       }),
   })
 
-  async function untilFree(applied: readonly AppliedBudget[], needed: Spend, signal: AbortSignal): Promise<SharedReservation> {
+  async function untilFree(budgeted: Applied, needed: Spend, signal: AbortSignal): Promise<SharedReservation> {
     for (let waitMs = FIRST_WAIT_MS; ; waitMs = Math.min(LONGEST_WAIT_MS, waitMs * 2)) {
       if (signal.aborted) throw signal.reason
-      const outcome = await tryReserve(applied, needed, signal)
+      const outcome = await tryReserve(budgeted, needed, signal)
       if (outcome.reservation) return outcome.reservation
       if (outcome.refusal.isFinal) throw outcome.refusal.error
       // The process of a reservation may have died.
@@ -98,15 +104,15 @@ export function createFlowBudgets({ repository, budgets, ownerId, shared, clock,
     }
   }
 
-  async function reserve(applied: readonly AppliedBudget[], needed: Spend, signal: AbortSignal): Promise<SharedReservation> {
-    const key = keyOf(applied)
+  async function reserve(budgeted: Applied, needed: Spend, signal: AbortSignal): Promise<SharedReservation> {
+    const key = keyOf(budgeted.applied)
     const before = queues.get(key)
     if (!before) {
-      const outcome = await tryReserve(applied, needed, signal)
+      const outcome = await tryReserve(budgeted, needed, signal)
       if (outcome.reservation) return outcome.reservation
       if (outcome.refusal.isFinal) throw outcome.refusal.error
     }
-    const turn = (queues.get(key) ?? Promise.resolve()).then(() => untilFree(applied, needed, signal))
+    const turn = (queues.get(key) ?? Promise.resolve()).then(() => untilFree(budgeted, needed, signal))
     const ended = turn.then(
       () => undefined,
       () => undefined,
@@ -119,12 +125,12 @@ export function createFlowBudgets({ repository, budgets, ownerId, shared, clock,
   }
 
   return {
-    of(facts) {
+    of(facts, flow) {
       const applied = appliedBudgets(budgets, facts).filter(limitsCalls)
       if (applied.length === 0) return undefined
       return {
         limitsCost: applied.some(({ settings }) => settings.maxCostUsd !== undefined),
-        reserve: (needed, signal) => reserve(applied, needed, signal),
+        reserve: (needed, signal) => reserve({ applied, flow }, needed, signal),
       }
     },
 

@@ -51,8 +51,13 @@ update polyphony_budget_usage u set reserved_nano_usd = u.reserved_nano_usd - c.
 from locked l join changes c using (${KEY})
 where (u.name, u.subject, u.window_start) = (l.name, l.subject, l.window_start)`
 
-const SETTLE_SQL = `with settled as (
-  select * from json_to_recordset($1::json) as s(id text, cost_nano_usd int8, tokens int8)),
+/** Nothing is spent by an attempt whose flow was taken over meanwhile: the journal refuses its result as well. */
+const SETTLE_SQL = `with given as (
+  select s.*, not exists (select from polyphony_flows f where f.id = s.flow_id and f.owner_epoch <> s.epoch
+    and f.owner_id is not null and f.status <> 'CANCELLED') as counts
+  from json_to_recordset($1::json) as s(id text, cost_nano_usd int8, tokens int8, flow_id uuid, epoch int4)),
+settled as (
+  select id, case when counts then cost_nano_usd else 0 end as cost_nano_usd, case when counts then tokens else 0 end as tokens from given),
 removed as (
   delete from polyphony_budget_reservations r using settled s where r.id = s.id
   returning r.name, r.subject, r.window_start, r.cost_nano_usd, r.tokens, s.cost_nano_usd as spent_nano_usd, s.tokens as spent_tokens),
@@ -115,7 +120,13 @@ export const createBudgetRepository = (pool: Pool): BudgetRepository => {
     }),
 
     settle: guarded(async (settlements: readonly BudgetSettlement[]) => {
-      const rows = settlements.map(({ id, costNanoUsd, tokens }) => ({ id, cost_nano_usd: costNanoUsd, tokens }))
+      const rows = settlements.map(({ id, costNanoUsd, tokens, flow }) => ({
+        id,
+        cost_nano_usd: costNanoUsd,
+        tokens,
+        flow_id: flow?.flowId,
+        epoch: flow?.epoch,
+      }))
       await pool.query({ name: 'polyphony_budget_settle', text: SETTLE_SQL, values: [JSON.stringify(rows)] })
     }),
 
