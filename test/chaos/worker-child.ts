@@ -23,6 +23,7 @@ const polyphony = await createPolyphony(config, { env: {}, cwd: '/nonexistent' }
 const { orchestrator, conversations } = polyphony
 const { id: threadId } = await conversations.createThread(CHAOS_USER)
 await polyphony.resumeInterrupted()
+polyphony.startBackgroundWork()
 
 async function start(run: string, flowId: string): Promise<void> {
   await orchestrator.startFlow(flowId, CHAOS_USER, { input: CHAOS_INPUT, streaming: true, resumeAfterCrash: true })
