@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import type { SharedBudgets } from '../../src/calls/call.ts'
 import type { BudgetSettings } from '../../src/domain/users/budget.ts'
+import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import { BudgetService } from '../../src/orchestrator/budgets/budget-service.ts'
 import { createFlowBudgets } from '../../src/orchestrator/budgets/flow-budgets.ts'
 import { createMemoryStore } from '../../src/repositories/memory/memory-store.ts'
@@ -161,5 +162,53 @@ describe('budgets over many flows', () => {
     fails = false
     await clock.pass(1_000)
     expect(await service.list('ada')).toMatchObject([{ spent: { costUsd: 0.2 }, reserved: { costUsd: 0 } }])
+  })
+
+  describe('while the database is away', () => {
+    /** Statements fail in turn as told; a lost one is carried out, and its answer does not arrive. */
+    function flaky(faults: ('away' | 'lost')[]) {
+      const { budgets: repository } = createMemoryStore()
+      let asked = 0
+      const reserve: BudgetRepository['reserve'] = async (reservation) => {
+        const fault = faults[asked++]
+        if (fault !== 'away') {
+          const answer = await repository.reserve(reservation)
+          if (!fault) return answer
+        }
+        throw new OrchestratorError('DATABASE_UNAVAILABLE', 'away')
+      }
+      return { asked: () => asked, repository: { ...repository, reserve } }
+    }
+
+    test('an attempt waits for its reservation, and reserves once although an answer was lost', async () => {
+      const { repository, asked } = flaky(['away', 'lost', 'away'])
+      const { shared, service, clock } = opened([daily()], repository)
+      const waiting = shared.reserve({ costUsd: 0.6, tokens: 0 }, never)
+      await clock.pass(1_000)
+      await (await waiting).settle({ costUsd: 0.2 })
+      expect(asked()).toBe(4)
+      expect(await service.list('ada')).toMatchObject([{ spent: { costUsd: 0.2 }, reserved: { costUsd: 0 } }])
+    })
+
+    test('an abort ends the wait at once and gives back what a lost answer has reserved', async () => {
+      const { repository } = flaky(['lost', 'away', 'away', 'away'])
+      const { shared, service, clock } = opened([daily()], repository)
+      const abort = new AbortController()
+      const waiting = shared.reserve({ costUsd: 0.6, tokens: 0 }, abort.signal)
+      await clock.pass(60)
+      expect(await service.list('ada')).toMatchObject([{ reserved: { costUsd: 0.6 } }])
+      const reason = new Error('stop')
+      abort.abort(reason)
+      await expect(waiting).rejects.toBe(reason)
+      await settled()
+      expect(await service.list('ada')).toMatchObject([{ reserved: { costUsd: 0 }, left: { costUsd: 1 } }])
+    })
+
+    test('an error that repeating does not help is not repeated', async () => {
+      const { budgets: repository } = createMemoryStore()
+      const refused = new OrchestratorError('DATABASE_UNAVAILABLE', 'access denied', { retryable: false })
+      const { shared } = opened([daily()], { ...repository, reserve: () => Promise.reject(refused) })
+      await expect(shared.reserve({ costUsd: 0.6, tokens: 0 }, never)).rejects.toBe(refused)
+    })
   })
 })

@@ -171,7 +171,7 @@ test('a stream whose signal aborts while the flow is read ends, although nothing
   expect(updates).toEqual([])
 })
 
-test('A stream ends where the flow ends while its subscriber asks whether it is settled', async () => {
+test('a stream ends where the flow ends while its subscriber asks whether it is settled', async () => {
   let asked = 0
   const live = createLiveUpdates({
     pollMs: 3_600_000,
@@ -185,11 +185,13 @@ test('A stream ends where the flow ends while its subscriber asks whether it is 
     live.ended('f')
     return false
   }
-  for await (const update of live.stream('f', { afterSeq: 1, signal: AbortSignal.timeout(5_000), isSettled })) expect.unreachable(`${update.seq}`)
+  const leave = AbortSignal.timeout(5_000)
+  const stream = live.stream('f', { afterSeq: 1, signal: leave, isSettled, runsHere: () => true })
+  for await (const update of stream) expect.unreachable(`${update.seq}`)
   expect(asked).toBe(2)
 })
 
-test('A stream of a settled flow, one step of which ran again, ends without a message about it', async () => {
+test('a stream of a settled flow, one step of which ran again, ends without a message about it', async () => {
   let asked = 0
   const live = createLiveUpdates({
     pollMs: 5,
@@ -199,6 +201,7 @@ test('A stream of a settled flow, one step of which ran again, ends without a me
     heads: async () => new Map([['f', { status: 'COMPLETED' as const, lastSeq: 0 }]]),
   })
   const isSettled = async () => ++asked === 4
-  for await (const update of live.stream('f', { afterSeq: 1, signal: AbortSignal.timeout(5_000), isSettled })) expect.unreachable(`${update.seq}`)
+  for await (const update of live.stream('f', { afterSeq: 1, signal: AbortSignal.timeout(5_000), isSettled }))
+    expect.unreachable(`${update.seq}`)
   expect(asked).toBe(4)
 })
