@@ -4,12 +4,13 @@ import { CHAOS_INPUT, CHAOS_USER } from './chaos-flows.ts'
 /** What the parent process asks of a worker. */
 export type WorkerRequest =
   | { readonly type: 'run'; readonly run: string; readonly definition: FlowDefinitionInput }
+  | { readonly type: 'execute'; readonly run: string; readonly definition: FlowDefinitionInput }
   | { readonly type: 'start'; readonly run: string; readonly flowId: string }
   | { readonly type: 'cancel'; readonly run: string; readonly flowId: string }
 
-/** What a worker reports: it is open, a flow is created, a flow is started, a flow is cancelled, or a request failed. */
+/** What a worker reports: it is open, a flow is created, is started, is completed, is cancelled, or a request failed. */
 export interface WorkerReport {
-  readonly type: 'open' | 'created' | 'started' | 'cancelled' | 'failed'
+  readonly type: 'open' | 'created' | 'started' | 'completed' | 'cancelled' | 'failed'
   readonly run?: string
   readonly flowId?: string
   readonly message?: string
@@ -25,16 +26,20 @@ const { id: threadId } = await conversations.createThread(CHAOS_USER)
 await polyphony.resumeInterrupted()
 polyphony.startBackgroundWork()
 
+const options = { input: CHAOS_INPUT, streaming: true, resumeAfterCrash: true } as const
+
 async function start(run: string, flowId: string): Promise<void> {
-  await orchestrator.startFlow(flowId, CHAOS_USER, { input: CHAOS_INPUT, streaming: true, resumeAfterCrash: true })
+  await orchestrator.startFlow(flowId, CHAOS_USER, options)
   report({ type: 'started', run, flowId })
 }
 
 async function handle(request: WorkerRequest): Promise<void> {
-  if (request.type === 'run') {
+  if (request.type === 'run' || request.type === 'execute') {
     const flow = await orchestrator.createFlow(threadId, CHAOS_USER, request.definition)
     report({ type: 'created', run: request.run, flowId: flow.id })
-    return start(request.run, flow.id)
+    if (request.type === 'run') return start(request.run, flow.id)
+    await orchestrator.executeFlow(flow.id, CHAOS_USER, options)
+    return report({ type: 'completed', run: request.run, flowId: flow.id })
   }
   if (request.type === 'start') return start(request.run, request.flowId)
   await orchestrator.cancelFlow(request.flowId, CHAOS_USER)
