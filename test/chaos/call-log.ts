@@ -5,6 +5,8 @@ import { createLoopback } from '../support/loopback.ts'
 export interface LoggedCall {
   readonly run: string
   readonly step: string
+  /** Body of the request. */
+  readonly text: string
   /** Milliseconds of this process, as all instants here. */
   readonly arrivedAtMs: number
   /** When the last byte of the answer was sent. */
@@ -46,7 +48,7 @@ export async function createCallLog({ answerMs, onMoment }: CallLogOptions): Pro
   const ends = new Map<LoggedCall, Promise<void>>()
   const server = await createLoopback(({ text, response, closed }) => {
     const [, run = '', step = ''] = /RUN\(([^)]*)\)STEP\(([^)]*)\)/.exec(text) ?? []
-    const call: LoggedCall = { run, step, arrivedAtMs: performance.now() }
+    const call: LoggedCall = { run, step, text, arrivedAtMs: performance.now() }
     const number = calls.push(call)
     ends.set(call, closed)
     response.once('close', () => {

@@ -5,6 +5,7 @@ import { CHAOS_INPUT, CHAOS_USER } from './chaos-flows.ts'
 /** What the parent process asks of a worker. */
 export type WorkerRequest =
   | { readonly type: 'run'; readonly run: string; readonly definition: FlowDefinitionInput }
+  | { readonly type: 'execute'; readonly run: string; readonly definition: FlowDefinitionInput }
   | { readonly type: 'start'; readonly run: string; readonly flowId: string }
   | { readonly type: 'cancel'; readonly run: string; readonly flowId: string }
   | { readonly type: 'rest'; readonly run: string }
@@ -12,11 +13,22 @@ export type WorkerRequest =
   | { readonly type: 'read'; readonly run: string; readonly flowId: string }
 
 /**
- * What a worker reports: it is open, a flow is created, started or cancelled, no flow runs in it, the result of a step of a
- * followed flow is stored, a followed flow has ended, the outputs of a flow as they were read, or a request failed.
+ * What a worker reports: it is open, a flow is created, started, completed or cancelled, no flow runs in it, the result of
+ * a step of a followed flow is stored, a followed flow has ended, the outputs of a flow as they were read, or a request
+ * failed.
  */
 export interface WorkerReport {
-  readonly type: 'open' | 'created' | 'started' | 'cancelled' | 'resting' | 'recorded' | 'ended' | 'outputs' | 'failed'
+  readonly type:
+    | 'open'
+    | 'created'
+    | 'started'
+    | 'completed'
+    | 'cancelled'
+    | 'resting'
+    | 'recorded'
+    | 'ended'
+    | 'outputs'
+    | 'failed'
   readonly run?: string
   readonly flowId?: string
   readonly step?: string
@@ -34,13 +46,10 @@ const { orchestrator, conversations } = polyphony
 await polyphony.resumeInterrupted()
 polyphony.startBackgroundWork()
 
+const options = { input: CHAOS_INPUT, streaming: true, saveMessages: true, resumeAfterCrash: true } as const
+
 async function start(run: string, flowId: string): Promise<void> {
-  await orchestrator.startFlow(flowId, CHAOS_USER, {
-    input: CHAOS_INPUT,
-    streaming: true,
-    saveMessages: true,
-    resumeAfterCrash: true,
-  })
+  await orchestrator.startFlow(flowId, CHAOS_USER, options)
   report({ type: 'started', run, flowId })
 }
 
@@ -59,11 +68,13 @@ async function read(run: string, flowId: string): Promise<void> {
 }
 
 async function handle(request: WorkerRequest): Promise<void> {
-  if (request.type === 'run') {
+  if (request.type === 'run' || request.type === 'execute') {
     const { id: threadId } = await conversations.createThread(CHAOS_USER)
     const flow = await orchestrator.createFlow(threadId, CHAOS_USER, request.definition)
     report({ type: 'created', run: request.run, flowId: flow.id })
-    return start(request.run, flow.id)
+    if (request.type === 'run') return start(request.run, flow.id)
+    await orchestrator.executeFlow(flow.id, CHAOS_USER, options)
+    return report({ type: 'completed', run: request.run, flowId: flow.id })
   }
   if (request.type === 'start') return start(request.run, request.flowId)
   if (request.type === 'follow') return follow(request.run, request.flowId)
