@@ -6,9 +6,15 @@ import type { EventDelivery, NewEvent, StepAnswer, StepDecision, WaitingListQuer
  * Steps that wait for a decision, a time or an event.
  *
  * ```ts
- * for await (const { flowId, path, hash, prompt } of client.waiting.all()) {
- *   if (confirm(prompt)) await client.waiting.signal(flowId, path, { approved: true, hash })
+ * import { createInterface } from 'node:readline/promises'
+ *
+ * const terminal = createInterface({ input: process.stdin, output: process.stdout })
+ * for await (const { flowId, path, hash, kind, prompt } of client.waiting.all()) {
+ *   if (kind !== 'approve') continue
+ *   const answer = await terminal.question(`${prompt} [y/n] `)
+ *   await client.waiting.signal(flowId, path, { approved: answer === 'y', hash })
  * }
+ * terminal.close()
  * ```
  */
 export const createWaits = ({ send }: Transport) => {
