@@ -44,7 +44,9 @@ describe('the rows that the journal sends', () => {
 
   test('rows of the journal hold a value for every column that the write sets', () => {
     expect(Object.keys(toFlowJson(newFlow('thread'))).sort()).toEqual(namesOf('create').sort())
-    expect(Object.keys(toClaimJson(claim)).sort()).toEqual([...namesOf('claim'), 'allowed', 'flow_id', 'requires'].sort())
+    expect(Object.keys(toClaimJson(claim)).sort()).toEqual(
+      [...namesOf('claim'), 'allowed', 'flow_id', 'job_id', 'requires'].sort(),
+    )
     const row = toOutcomeJson(ended.id, 1, outcome())
     expect(Object.keys(row).sort()).toEqual([...namesOf('finish'), 'epoch', 'flow_id'].sort())
   })
