@@ -20,8 +20,8 @@ export const CALL_MOMENTS = ['requested', 'half answered', 'answered'] as const
 export type CallMoment = (typeof CALL_MOMENTS)[number]
 
 export interface CallLogOptions {
-  /** Milliseconds that an answer takes. */
-  readonly answerMs: () => number
+  /** Milliseconds that the answer to a call takes; called after its moment `requested`. */
+  readonly answerMs: (call: LoggedCall) => number
   /** Called at each moment of each call; `number` counts the calls of all runs from 1. */
   readonly onMoment?: (moment: CallMoment, call: LoggedCall, number: number) => void
 }
@@ -55,7 +55,7 @@ export async function createCallLog({ answerMs, onMoment }: CallLogOptions): Pro
       if (call.answeredAtMs === undefined) call.closedAtMs = performance.now()
     })
     onMoment?.('requested', call, number)
-    const pieceMs = answerMs() / 4
+    const pieceMs = answerMs(call) / 4
     const pieces = piecesOf(answerOf(run, step))
     const sendNext = (index: number) => {
       if (response.destroyed) return
