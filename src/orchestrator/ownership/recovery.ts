@@ -8,11 +8,13 @@ export interface RecoveryLog {
 const HEARTBEAT_INTERVAL_MS = 5_000
 const STALE_AFTER_MS = 20_000
 
+/** Milliseconds between two heartbeats of this process from which on the later one was late. */
+const LATE_AFTER_MS = STALE_AFTER_MS / 2
 /**
- * Heartbeats after which the owners are checked again when this process could not write its own: the others could not
- * write theirs either, and are alive.
+ * Milliseconds after a late heartbeat in which no owner counts as dead: the others may have been unable to write theirs
+ * as well, and are alive.
  */
-const BEATS_AFTER_OUTAGE = 2
+const TRUSTED_AFTER_MS = 2 * HEARTBEAT_INTERVAL_MS
 
 export interface RecoveryDeps {
   readonly owners: OwnerRepository
@@ -54,7 +56,8 @@ export function createRecovery({
   onRequeued,
 }: RecoveryDeps) {
   let timer: NodeJS.Timeout | undefined
-  let untrustedBeats = 0
+  let lastBeatMs: number | undefined
+  let trustedFromMs = 0
 
   const isDead = (owner: Owner): boolean => {
     if (ownersHere.has(owner.id)) return false
@@ -63,16 +66,11 @@ export function createRecovery({
     return owner.host === self.host && (owner.pid === self.pid || !isRunning(owner.pid))
   }
   const sweep = async () => {
-    try {
-      await owners.heartbeat(self)
-    } catch (error) {
-      untrustedBeats = BEATS_AFTER_OUTAGE
-      throw error
-    }
-    if (untrustedBeats > 0) {
-      untrustedBeats--
-      return
-    }
+    await owners.heartbeat(self)
+    const beatMs = performance.now()
+    if (lastBeatMs !== undefined && beatMs - lastBeatMs >= LATE_AFTER_MS) trustedFromMs = beatMs + TRUSTED_AFTER_MS
+    lastBeatMs = beatMs
+    if (beatMs < trustedFromMs) return
     const requeued = (await requeue?.({ staleMs: STALE_AFTER_MS, isDead })) ?? []
     if (requeued.length > 0) {
       logger?.warn('flows of a dead process were put back into the queue', { flowIds: requeued })

@@ -1,4 +1,5 @@
 import type { FastifyReply } from 'fastify'
+import { startAttendedInterval } from '../../async/attended-time.ts'
 import type { ServerSettings } from '../../config/config.ts'
 import { beginEvents } from '../streaming/begin-events.ts'
 
@@ -45,12 +46,12 @@ export function openTextStream(reply: FastifyReply, { limits, heartbeatMs }: Tex
   const drained = () =>
     new Promise<void>((resolve) => {
       const done = () => {
-        clearTimeout(timer)
+        stopWait()
         raw.off('drain', done)
         raw.off('close', done)
         resolve()
       }
-      const timer = setTimeout(() => raw.destroy(), slowAfterMs).unref()
+      const stopWait = startAttendedInterval(slowAfterMs, () => raw.destroy())
       raw.once('drain', done)
       raw.once('close', done)
     })

@@ -1,6 +1,7 @@
 import type { IncomingMessage, Server } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { type WebSocket, WebSocketServer } from 'ws'
+import { startAttendedInterval } from '../../async/attended-time.ts'
 import type { ServerSettings } from '../../config/config.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { SOCKET_PROTOCOL, TICKET_PREFIX } from '../../protocol/socket.ts'
@@ -102,9 +103,9 @@ export function createSockets(deps: SocketsDeps): Sockets {
     })
   }
 
-  const pings = setInterval(() => {
+  const stopPings = startAttendedInterval(pingEveryMs, () => {
     for (const connection of connections) connection.ping()
-  }, pingEveryMs).unref()
+  })
 
   return {
     attach(server) {
@@ -114,7 +115,7 @@ export function createSockets(deps: SocketsDeps): Sockets {
       })
     },
     close() {
-      clearInterval(pings)
+      stopPings()
       webSockets.close()
     },
   }

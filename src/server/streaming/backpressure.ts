@@ -1,3 +1,4 @@
+import { sliceMs } from '../../async/attended-time.ts'
 import type { ServerSettings } from '../../config/config.ts'
 
 /** Measures whether the reader of one connection keeps up, by the bytes that are buffered for it. */
@@ -14,34 +15,39 @@ export interface BackpressureMonitor {
 
 /**
  * A reader with a full buffer must read half of `maxBufferedBytes` within `slowAfterMs`, otherwise it is too slow. A
- * long update may take it several times that long.
+ * long update may take it several times that long. Time in which this process was late does not count, see `sliceMs`:
+ * `isTooSlow` must be called at least once per slice.
  */
 export function createBackpressureMonitor({
   maxBufferedBytes,
   slowAfterMs,
 }: Pick<ServerSettings['sockets'], 'maxBufferedBytes' | 'slowAfterMs'>): BackpressureMonitor {
   const enoughBytes = maxBufferedBytes / 2
-  let fullSince: { readonly atMs: number; readonly waitingBytes: number } | undefined
+  const longestMs = sliceMs(slowAfterMs)
+  let full: { readonly waitingBytes: number; readonly countedMs: number; readonly atMs: number } | undefined
 
   return {
     isFull(waitingBytes) {
       if (waitingBytes < maxBufferedBytes) return false
-      fullSince ??= { atMs: performance.now(), waitingBytes }
+      full ??= { waitingBytes, countedMs: 0, atMs: performance.now() }
       return true
     },
     hasRoomAgain(waitingBytes) {
-      if (!fullSince || waitingBytes > enoughBytes) return false
-      fullSince = undefined
+      if (!full || waitingBytes > enoughBytes) return false
+      full = undefined
       return true
     },
     isTooSlow(waitingBytes) {
-      if (!fullSince) return false
-      const nowMs = performance.now()
-      if (fullSince.waitingBytes - waitingBytes >= enoughBytes) fullSince = { atMs: nowMs, waitingBytes }
-      return nowMs - fullSince.atMs >= slowAfterMs
+      if (!full) return false
+      const atMs = performance.now()
+      const hasRead = full.waitingBytes - waitingBytes >= enoughBytes
+      full = hasRead
+        ? { waitingBytes, countedMs: 0, atMs }
+        : { ...full, countedMs: full.countedMs + Math.min(atMs - full.atMs, longestMs), atMs }
+      return full.countedMs >= slowAfterMs
     },
     get isBackpressured() {
-      return fullSince !== undefined
+      return full !== undefined
     },
   }
 }

@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http'
+import { sliceMs } from '../../async/attended-time.ts'
 import type { ServerSettings } from '../../config/config.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { Authenticator } from '../access/authenticator.ts'
@@ -32,7 +33,7 @@ export interface InFlightEntry {
    * ignored.
    */
   recheck?(): Promise<OrchestratorError | undefined>
-  /** Called about once a second. Must close a connection whose client has read too little for too long. */
+  /** Called at least once a second. Must close a connection whose client has read too little for too long. */
   closeIfSlow?(): void
 }
 
@@ -66,8 +67,6 @@ export interface InFlight {
   close(graceMs: number): Promise<void>
   readonly size: number
 }
-
-const SLOW_CHECK_INTERVAL_MS = 1_000
 
 export function createInFlight({ authenticator, settings, recheckIntervalMs }: InFlightDeps): InFlight {
   const entries = new Set<InFlightEntry>()
@@ -113,7 +112,7 @@ export function createInFlight({ authenticator, settings, recheckIntervalMs }: I
   }
   const timers = [
     setInterval(createPeriodicCheck(recheck), recheckIntervalMs),
-    setInterval(closeSlow, Math.min(SLOW_CHECK_INTERVAL_MS, settings.sockets.slowAfterMs)),
+    setInterval(closeSlow, sliceMs(settings.sockets.slowAfterMs)),
   ].map((timer) => timer.unref())
 
   const endAll = async (graceMs: number) => {

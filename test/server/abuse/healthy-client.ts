@@ -22,7 +22,7 @@ export async function followBeside({ url }: ServerProcess): Promise<HealthyClien
   let isRising = true
   let updates = 0
   let pongs = 0
-  let isClosed = false
+  let closing: { readonly code: number; readonly reason: string } | undefined
   const ask = () => {
     if (client.socket.readyState === client.socket.OPEN) client.send({ type: 'ping' })
   }
@@ -42,8 +42,8 @@ export async function followBeside({ url }: ServerProcess): Promise<HealthyClien
   await client.next(({ type }) => type === 'subscribed')
   await startFlow(url, flowId)
   ask()
-  client.socket.once('close', () => {
-    isClosed = true
+  client.socket.once('close', (code, reason) => {
+    closing = { code, reason: String(reason) }
   })
   return {
     look() {
@@ -57,7 +57,7 @@ export async function followBeside({ url }: ServerProcess): Promise<HealthyClien
     async isServed() {
       const before = { lastSeq, pongs }
       while (lastSeq === before.lastSeq || pongs === before.pongs) {
-        if (isClosed) throw new Error('the healthy client was closed')
+        if (closing) throw new Error(`the healthy client was closed: ${closing.code} ${closing.reason}`)
         await Promise.race([new Promise((resolve) => client.socket.once('message', resolve)), client.closed])
       }
     },
