@@ -9,7 +9,7 @@ const STORM = 'test/**/*.storm.test.ts'
 const SHORT_SYSTEM = ['test/**/{built-package,commands,directory-lock,examples,loading,readme,simultaneous-start}.system.test.ts']
 /** Of the storms: those that have fewer cases in their short form. The others take their time whatever their number of cases. */
 const SHORT_STORM = [
-  'test/**/{api-chaos,boundaries,database-restarts,hostile-definitions,malformed-frames,matrix,policy-canaries}.storm.test.ts',
+  'test/**/{api-chaos,boundaries,database-restarts,hostile-definitions,malformed-frames,matrix,policy-canaries,shared-budgets}.storm.test.ts',
 ]
 
 // A storm is repeated with the seed that it printed. The short form always has the same one, so that what it finds was brought by a change.

@@ -206,8 +206,8 @@ export interface SharedBudgets {
   readonly limitsCost: boolean
   /**
    * Reserves the worst case in all budgets or in none. Waits while it would fit without the reservations of other
-   * attempts. Rejects with LIMIT_EXCEEDED, whose details name the budget and `opensAt`, and with `signal.reason` after
-   * an abort.
+   * attempts, and while the database does not answer. Rejects with LIMIT_EXCEEDED, whose details name the budget and
+   * `opensAt`, and with `signal.reason` after an abort.
    */
   reserve(worstCase: Spend, signal: AbortSignal): Promise<SharedReservation>
 }

@@ -44,8 +44,8 @@ type Claimed = { readonly epoch: number } | { readonly status: FlowStatus | unde
  * Implemented by `Journal` and `QueueRepository` of the store, put together by composition.
  */
 export interface EngineFlows {
-  /** Gives a startable flow to this process, in one statement. */
-  claim(claim: FlowStart & { readonly ownerId: string }): Promise<Claimed>
+  /** Gives a startable flow to this process, in one statement; with `jobId` for this job, as `claimNext` does. */
+  claim(claim: FlowStart & { readonly ownerId: string; readonly jobId?: string }): Promise<Claimed>
   /** Makes a startable flow queued, in one statement, with the job of the engine where the store adds it. */
   enqueue(start: FlowStart): Promise<Claimed>
   /**

@@ -17,7 +17,7 @@ export function repeatRead<T>(read: () => Promise<T>, tokens: readonly (Cancella
       try {
         return await read()
       } catch (error) {
-        if (stopped || !isAway(error)) throw error
+        if (stopped || !isDatabaseAway(error)) throw error
       }
       await sleep(pauseMs)
       if (stopped) return read()
@@ -28,5 +28,6 @@ export function repeatRead<T>(read: () => Promise<T>, tokens: readonly (Cancella
   })
 }
 
-const isAway = (error: unknown): boolean =>
+/** Whether the same statement may succeed later, when the database answers again. */
+export const isDatabaseAway = (error: unknown): boolean =>
   OrchestratorError.is(error) && error.code === 'DATABASE_UNAVAILABLE' && error.retryable

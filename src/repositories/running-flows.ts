@@ -24,6 +24,8 @@ export interface FlowInsert
 /** A request to run a flow in one process. */
 export interface Claim extends FlowStart {
   readonly ownerId: string
+  /** The job of the engine that drives the flow. If it is repeated, `claimNext` with this job finds the flow. */
+  readonly jobId?: string
 }
 
 /**

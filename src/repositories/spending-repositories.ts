@@ -38,6 +38,11 @@ export interface BudgetSettlement {
   readonly id: string
   readonly costNanoUsd: number
   readonly tokens: number
+  /**
+   * The claim under which the attempt was made. If another owner has claimed the flow since, nothing counts as spent,
+   * unless that was to cancel it: its calls were paid for and are not repeated.
+   */
+  readonly flow?: { readonly flowId: string; readonly epoch: number }
 }
 
 /** Spending over many flows and processes. */
@@ -45,7 +50,8 @@ export interface BudgetRepository {
   /**
    * Reserves the amounts under all keys, or under none if one of them would exceed its maximum. An amount of 0 always
    * fits. `usage` is the state before, one entry per cap in their order. Called before every attempt to which a budget
-   * applies, in one statement. Concurrent reservations, in any process, never exceed a maximum together.
+   * applies, in one statement. Concurrent reservations, in any process, never exceed a maximum together. A reservation
+   * whose id is already reserved is granted and reserves nothing more, so a call whose answer was lost can be repeated.
    */
   reserve(reservation: BudgetReservation): Promise<{ readonly granted: boolean; readonly usage: readonly BudgetUsage[] }>
   /**

@@ -6,7 +6,7 @@ import { casesOf } from '../support/scale.ts'
 import { answerOf, CALL_MOMENTS, type CallLog, type CallMoment, createCallLog } from './call-log.ts'
 import { lineOf } from './chaos-flows.ts'
 import { createPostgresProxy, type PostgresProxy, WRITE_MOMENTS, type WriteMoment } from './postgres-proxy.ts'
-import { OutcomeReader } from './stored-outcomes.ts'
+import { OutcomeReader, type StoredOutcome } from './stored-outcomes.ts'
 import { endWorkers, startWorker, type WorkerProcess } from './worker-process.ts'
 
 const RUNS = Number(process.env.CHAOS_RUNS ?? casesOf(24, 2))
@@ -64,8 +64,16 @@ const pointsOf = (writes: number): readonly Point[] => [
 ]
 const range = (count: number): readonly number[] => Array.from({ length: count }, (_, index) => index + 1)
 
-/** Runs one flow in the worker until `point`, where the worker is killed. Resolves with the worker that completed the flow. */
-async function runOnce(worker: WorkerProcess, point: Point | undefined): Promise<WorkerProcess> {
+const steps = range(STEPS).map((number) => `s${number}`)
+
+/** What all runs found. */
+const found = { kills: 0, completed: 0, repeated: 0, endedBefore: 0 }
+
+/** A run that was not killed, with the number of its writes; or the worker that completed the flow of a killed one. */
+type Run = { readonly writes: number } | { readonly next: WorkerProcess }
+
+/** Runs one flow in the worker, which is killed at `point` if the run has it. */
+async function runOnce(worker: WorkerProcess, point: Point | undefined): Promise<Run> {
   const run = randomUUID()
   callsBefore = provider.calls.length
   writesBefore = writesSoFar
@@ -76,30 +84,39 @@ async function runOnce(worker: WorkerProcess, point: Point | undefined): Promise
     worker.child.kill('SIGKILL')
     return true
   }
-  const ended = new Promise<void>((resolve) => worker.child.once('exit', () => resolve()))
-  worker.send({ type: 'run', run, definition: lineOf(run, STEPS) })
-  const created = await worker.reported((report) => report.run === run && report.type !== 'started')
-  expect(created?.type).not.toBe('failed')
-  const flowId = created?.flowId
-  if (point === undefined) {
-    await outcomes.until([flowId ?? ''], ['COMPLETED'], GUARD_MS)
-    return worker
-  }
-  await unlessHung(ended, `the kill at ${JSON.stringify(point)}`)
+  worker.send({ type: 'execute', run, definition: lineOf(run, STEPS) })
+  // The worker reports nothing more when it is killed.
+  const end = await unlessHung(
+    worker.reported((report) => report.run === run && report.type !== 'created'),
+    `the run that is killed at ${JSON.stringify(point)}`,
+  )
   onPoint = () => false
+  const flowId = worker.reports.find((report) => report.run === run)?.flowId
+  if (end) {
+    expect(end.type, end.message).toBe('completed')
+    const [outcome] = await outcomes.read([flowId ?? ''])
+    for (const step of steps) expectOnce(run, step, outcome)
+    return { writes: writesSoFar - writesBefore }
+  }
+  expect(isKilled, 'the worker ended by itself').toBe(true)
+  found.kills++
   const killedAtMs = performance.now()
   const [before] = flowId === undefined ? [] : await outcomes.read([flowId])
   const next = await openWorker()
   // A flow whose creation was not acknowledged does not exist for the caller, who asks for it again.
   if (flowId === undefined || !before) {
     expect(provider.callsOf(run, 's1')).toHaveLength(0)
-    return next
+    const again = await runOnce(next, undefined)
+    expect(again).toHaveProperty('writes')
+    found.completed++
+    return { next }
   }
   if (before.status === 'PENDING') next.send({ type: 'start', run, flowId })
   const [after] = await outcomes.until([flowId], ['COMPLETED'], GUARD_MS)
+  found.completed++
   let repeated = 0
   let marked = 0
-  for (const step of range(STEPS).map((number) => `s${number}`)) {
+  for (const step of steps) {
     const context = `${step} after a kill at ${JSON.stringify(point)}`
     const calls = provider.callsOf(run, step)
     const later = calls.filter(({ arrivedAtMs }) => arrivedAtMs > killedAtMs)
@@ -115,19 +132,40 @@ async function runOnce(worker: WorkerProcess, point: Point | undefined): Promise
   expect(repeated).toBeLessThanOrEqual(1)
   // A call that was announced and never left is marked too, because nobody can know.
   expect(marked).toBeLessThanOrEqual(1)
-  return next
+  found.repeated += repeated
+  return { next }
+}
+
+function expectOnce(run: string, step: string, outcome: StoredOutcome | undefined): void {
+  expect(outcome?.outputs[step]).toBe(answerOf(run, step))
+  expect(provider.callsOf(run, step)).toHaveLength(1)
+}
+
+/**
+ * Runs flows in the worker until one is killed at `point`; resolves with the worker that completed it. Writes that meet
+ * go into one statement, so a run may end before its n-th write. The next run is then killed at the last write that
+ * this one had.
+ */
+async function killAt(worker: WorkerProcess, point: Point): Promise<WorkerProcess> {
+  const run = await runOnce(worker, point)
+  if ('next' in run) return run.next
+  found.endedBefore++
+  expect(point.kind, JSON.stringify(point)).toBe('write')
+  expect(run.writes, JSON.stringify(point)).toBeLessThan(point.number)
+  return killAt(worker, { ...point, number: run.writes } as Point)
 }
 
 test(`a flow of ${STEPS} steps loses no result and repeats at most one call when its process is killed at ${RUNS} of its boundaries`, {
   timeout: 120_000 + RUNS * 20_000,
 }, async () => {
   let worker = await openWorker()
-  const firstWrite = writesSoFar
-  worker = await runOnce(worker, undefined)
-  const points = pointsOf(writesSoFar - firstWrite)
+  const first = await runOnce(worker, undefined)
+  const points = pointsOf('writes' in first ? first.writes : 0)
   // Spread over all points, whatever the number of runs.
   for (let index = 0; index < RUNS; index++) {
     const point = points[Math.floor((index * points.length) / Math.min(RUNS, points.length)) % points.length]
-    worker = await runOnce(worker, point)
+    if (point) worker = await killAt(worker, point)
   }
+  console.log(`${JSON.stringify(found)} at ${points.length} points`)
+  expect(found).toMatchObject({ kills: RUNS, completed: RUNS })
 })

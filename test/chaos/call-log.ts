@@ -5,6 +5,8 @@ import { createLoopback } from '../support/loopback.ts'
 export interface LoggedCall {
   readonly run: string
   readonly step: string
+  /** Body of the request. */
+  readonly text: string
   /** Milliseconds of this process, as all instants here. */
   readonly arrivedAtMs: number
   /** When the last byte of the answer was sent. */
@@ -18,8 +20,8 @@ export const CALL_MOMENTS = ['requested', 'half answered', 'answered'] as const
 export type CallMoment = (typeof CALL_MOMENTS)[number]
 
 export interface CallLogOptions {
-  /** Milliseconds that an answer takes. */
-  readonly answerMs: () => number
+  /** Milliseconds that the answer to a call takes; called after its moment `requested`. */
+  readonly answerMs: (call: LoggedCall) => number
   /** Called at each moment of each call; `number` counts the calls of all runs from 1. */
   readonly onMoment?: (moment: CallMoment, call: LoggedCall, number: number) => void
 }
@@ -46,14 +48,14 @@ export async function createCallLog({ answerMs, onMoment }: CallLogOptions): Pro
   const ends = new Map<LoggedCall, Promise<void>>()
   const server = await createLoopback(({ text, response, closed }) => {
     const [, run = '', step = ''] = /RUN\(([^)]*)\)STEP\(([^)]*)\)/.exec(text) ?? []
-    const call: LoggedCall = { run, step, arrivedAtMs: performance.now() }
+    const call: LoggedCall = { run, step, text, arrivedAtMs: performance.now() }
     const number = calls.push(call)
     ends.set(call, closed)
     response.once('close', () => {
       if (call.answeredAtMs === undefined) call.closedAtMs = performance.now()
     })
     onMoment?.('requested', call, number)
-    const pieceMs = answerMs() / 4
+    const pieceMs = answerMs(call) / 4
     const pieces = piecesOf(answerOf(run, step))
     const sendNext = (index: number) => {
       if (response.destroyed) return

@@ -6,8 +6,6 @@ export interface ChaosEngine {
   readonly name: string
   /** Configuration of a worker over the database and the provider. */
   readonly configOf: (database: string, providerUrl: string) => PolyphonyConfigInput
-  /** Whether a worker that stands still for some seconds loses its flows to another one. */
-  readonly takesOverFrozen: boolean
   /** Why the engine cannot run here. */
   readonly problem?: string
   /** Removes what the engine keeps outside the database. */
@@ -31,12 +29,11 @@ const redis = await openTestRedis()
 
 /** The engines whose workers share one Postgres. */
 export const CHAOS_ENGINES: readonly ChaosEngine[] = [
-  { name: 'local', configOf, takesOverFrozen: false },
-  { name: 'bullmq on Postgres', configOf: bullmqOf, takesOverFrozen: true },
+  { name: 'local', configOf },
+  { name: 'bullmq on Postgres', configOf: bullmqOf },
   {
     name: redis === undefined ? 'bullmq on Redis (skipped: no Redis answers)' : 'bullmq on Redis',
     configOf: (database, providerUrl) => ({ ...bullmqOf(database, providerUrl), redisUrl: redis?.url }),
-    takesOverFrozen: true,
     ...(redis ? { clear: () => clearRedis(redis.url, queue) } : { problem: 'no Redis answers' }),
   },
 ]

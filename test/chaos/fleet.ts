@@ -9,7 +9,7 @@ import { startWorker, type WorkerProcess } from './worker-process.ts'
 export interface FleetFlow {
   readonly run: string
   readonly flowId: string
-  readonly steps: readonly string[]
+  readonly steps: readonly { readonly id: string; readonly dependsOn?: readonly string[] | undefined }[]
 }
 
 /** Several workers over one database, which a test kills, freezes and replaces while they run flows. */
@@ -43,7 +43,7 @@ export class Fleet {
     for (;;) {
       const run = randomUUID()
       const definition = define(run)
-      const steps = definition.steps.map(({ id }) => id)
+      const { steps } = definition
       const worker = this.#pick()
       worker.send({ type: 'run', run, definition })
       const created = await worker.reported((report) => report.run === run)
@@ -76,6 +76,8 @@ export interface FleetVerdict {
   readonly unmarked: readonly string[]
   /** Steps with a missing or a wrong output. */
   readonly wrong: readonly string[]
+  /** Steps that were called without the outputs of the steps that they depend on. */
+  readonly unfed: readonly string[]
 }
 
 /** Compares what the database holds with what the provider was asked. */
@@ -84,18 +86,21 @@ export function judgeFleet(flows: readonly FleetFlow[], outcomes: readonly Store
   let calls = 0
   const unmarked: string[] = []
   const wrong: string[] = []
+  const unfed: string[] = []
   const byRun = new Map<string, LoggedCall[]>()
   for (const call of provider.calls) byRun.set(call.run, [...(byRun.get(call.run) ?? []), call])
   for (const { run, flowId, steps } of flows) {
     const stored = outcomes.find((outcome) => outcome.flowId === flowId)
-    for (const step of steps) {
+    for (const { id: step, dependsOn = [] } of steps) {
       const asked = (byRun.get(run) ?? []).filter((call) => call.step === step)
       calls += asked.length
       const answered = asked.filter(({ answeredAtMs }) => answeredAtMs !== undefined).length
       repeatedAnswers += Math.max(0, answered - 1)
       if ((stored?.doubled[step] ?? 0) + (stored?.aborted[step] ?? 0) < asked.length - 1) unmarked.push(`${flowId} ${step}`)
       if (stored?.outputs[step] !== answerOf(run, step)) wrong.push(`${flowId} ${step}`)
+      const needed = dependsOn.map((id) => answerOf(run, id))
+      if (asked.some(({ text }) => needed.some((output) => !text.includes(output)))) unfed.push(`${flowId} ${step}`)
     }
   }
-  return { repeatedAnswers, calls, unmarked, wrong }
+  return { repeatedAnswers, calls, unmarked, wrong, unfed }
 }

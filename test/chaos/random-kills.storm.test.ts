@@ -64,6 +64,8 @@ describe.each(CHAOS_ENGINES)('$name', ({ configOf, problem, clear }) => {
       console.log(`${verdict.calls} calls, ${verdict.repeatedAnswers} answers paid again after ${KILLS} kills`)
       expect(verdict.wrong).toEqual([])
       expect(verdict.unmarked).toEqual([])
+      expect(verdict.unfed).toEqual([])
+      expect(verdict.repeatedAnswers).toBeLessThanOrEqual(verdict.calls * 0.05)
     },
   )
 })

@@ -25,6 +25,45 @@ const OUTCOMES = `
     ${attemptsWhere('possibly_double_billed')} as doubled, ${attemptsWhere('aborted')} as aborted
   from polyphony_flows f where f.id = any($1)`
 
+/** What the database holds of one flow, its thread and the budgets of that thread. */
+export interface WrittenFlow {
+  readonly status: string
+  readonly ownerEpoch: number
+  readonly results: readonly { readonly path: string; readonly status: string }[]
+  readonly attempts: readonly { readonly path: string; readonly number: number; readonly lost: boolean | null }[]
+  /** Types of its updates, without those of streamed text, which are joined later. */
+  readonly updates: readonly string[]
+  /** Contents of the messages in its thread. */
+  readonly messages: readonly string[]
+  /** Tokens of the attempts whose answer arrived. */
+  readonly ledgerTokens: number
+  readonly ledgerNanoUsd: number
+  readonly spentTokens: number
+  readonly spentNanoUsd: number
+  readonly reservedTokens: number
+}
+
+/** The type in the stored form of an update. */
+const UPDATE_TYPE = 'u ->> 1'
+
+const ofFlow = (columns: string, table: string, order: string) =>
+  `coalesce((select json_agg(${columns} order by ${order}) from ${table} where flow_id = f.id), '[]')`
+const ofLedger = (sum: string) =>
+  `(select coalesce(sum(${sum}), 0)::float8 from polyphony_step_attempts where flow_id = f.id and possibly_double_billed is not true)`
+const ofBudget = (column: string) =>
+  `(select coalesce(sum(${column}), 0)::float8 from polyphony_budget_usage where subject = f.thread_id)`
+
+const WRITTEN = `
+  select f.status, f.owner_epoch as "ownerEpoch",
+    ${ofFlow("json_build_object('path', path, 'status', status)", 'polyphony_step_results', 'path, iteration, sample')} as results,
+    ${ofFlow("json_build_object('path', path, 'number', number, 'lost', possibly_double_billed)", 'polyphony_step_attempts', 'path, number')} as attempts,
+    coalesce((select json_agg(${UPDATE_TYPE} order by (u ->> 0)::int) from polyphony_flow_updates s, json_array_elements(s.batch) u
+      where s.flow_id = f.id and ${UPDATE_TYPE} <> 'step_progress'), '[]') as updates,
+    coalesce((select json_agg(content order by created_at, recorded) from polyphony_messages where thread_id = f.thread_id), '[]') as messages,
+    ${ofLedger('total_tokens')} as "ledgerTokens", ${ofLedger('ceil(cost_usd * 1e9 - 1e-3)')} as "ledgerNanoUsd",
+    ${ofBudget('tokens')} as "spentTokens", ${ofBudget('cost_nano_usd')} as "spentNanoUsd", ${ofBudget('reserved_tokens')} as "reservedTokens"
+  from polyphony_flows f where f.id = $1`
+
 const POLL_MS = 40
 
 /** Reads outcomes of flows directly from the tables, because the code under test must not judge itself. */
@@ -65,14 +104,12 @@ export class OutcomeReader {
     return rows[0]?.pid
   }
 
-  /** The largest number of results that any step of the flow has. */
-  async resultsPerStep(flowId: string): Promise<number> {
-    const { rows } = await this.#pool.query<{ most: number }>(
-      `select max(results)::int as most from (
-        select count(*) as results from polyphony_step_results where flow_id = $1 group by path) r`,
-      [flowId],
-    )
-    return rows[0]?.most ?? 0
+  /** Everything that is stored of the flow and its thread. */
+  async written(flowId: string): Promise<WrittenFlow> {
+    const { rows } = await this.#pool.query<WrittenFlow>(WRITTEN, [flowId])
+    const [found] = rows
+    if (!found) throw new Error(`expected the flow ${flowId}`)
+    return found
   }
 
   close(): Promise<void> {

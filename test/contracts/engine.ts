@@ -301,6 +301,32 @@ export function describeEngine({ name, open }: EngineSuite): void {
       expect((await store.flows.find(job.flowId))?.status).toBe('RUNNING')
     })
 
+    test('a flow that is started after others have ended is handed over as well', async () => {
+      const limited = await openProcess([], { perProcess: 100 })
+      work(limited)
+      await limited.engine.takeQueued()
+      const flowIds: string[] = []
+      for (let started = 0; started < 3; started++) {
+        const { id } = await pendingFlow()
+        flowIds.push(id)
+        await limited.engine.start(toStart(id))
+        const flow = await untilDriven(id)
+        if (started === 0) flow.end()
+        if (started === 1) expect(await limited.engine.cancel(id, CANCELLED)).toBe(true)
+        if (started < 2) while ((await limited.engine.health()).running > 0) await new Promise(setImmediate)
+      }
+      const [completed = '', cancelled = '', handedOver = ''] = flowIds
+      await limited.engine.close(INTERRUPTED, { handOver: true })
+      const second = await openProcess()
+      work(second)
+      await second.engine.takeQueued()
+      const next = await untilDriven(handedOver, 1)
+      expect(second.driven).toEqual([next])
+      expect(next.job.epoch).toBeGreaterThan(1)
+      expect((await store.flows.find(completed))?.status).toBe('COMPLETED')
+      expect((await store.flows.find(cancelled))?.status).toBe('CANCELLED')
+    })
+
     test('close ends every flow with its reason and resolves when none is running', async () => {
       await begin()
       const flows = [await start(), await start()]

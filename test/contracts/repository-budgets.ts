@@ -44,6 +44,22 @@ export function describeBudgets(store: () => Store): void {
       })
     })
 
+    test('a repeated reservation is granted and counts once', async () => {
+      const budget = cap({ maxTokens: 300 })
+      const repeated = reservation([budget], { tokens: 60 })
+      const reserve = (caps = repeated.caps) => store().budgets.reserve({ ...repeated, caps })
+      const granted = { granted: true }
+      expect(await Promise.all(Array.from({ length: 5 }, () => reserve()))).toMatchObject(Array(5).fill(granted))
+      expect(await usageOf(budget)).toMatchObject({ reservedTokens: 60 })
+      // Nothing more is needed, so neither a lower maximum nor a new window matters.
+      const next = { ...budget, windowStart: instant(3_600) }
+      expect(await reserve([{ ...budget, maxTokens: 60 }])).toMatchObject(granted)
+      expect(await reserve([next])).toMatchObject(granted)
+      await store().budgets.settle([{ id: repeated.id, costNanoUsd: 0, tokens: 20 }])
+      expect(await usageOf(budget)).toMatchObject({ reservedTokens: 0, tokens: 20 })
+      expect(await usageOf(next)).toMatchObject({ reservedTokens: 0, tokens: 0 })
+    })
+
     test('a reservation is made under all budgets or under none', async () => {
       const [wide, narrow] = [cap({ maxTokens: 1_000 }), cap({ maxTokens: 10 })]
       expect(await store().budgets.reserve(reservation([wide, narrow], { tokens: 11 }))).toMatchObject({ granted: false })

@@ -97,6 +97,16 @@ export function describeQueue({ store, pendingFlow, runningFlow, refusal }: Stor
       expect(await next({ registered: ['other@1', requires] })).toEqual({ flowId, epoch: 1 })
     })
 
+    test('a flow that was claimed at its start for a job is found by the repeated job', async () => {
+      const [jobId, { id: flowId }] = [`job-${randomUUID()}`, await pendingFlow()]
+      expect(await store().journal.claim({ ...newClaim(flowId, { runOptions: {} }), jobId })).toEqual({ epoch: 1 })
+      expect(await next({ jobId })).toEqual({ flowId, epoch: 2 })
+      await store().journal.finish({ flowId, epoch: 2, outcome: outcome({ status: 'CANCELLED' }) })
+      expect(await store().journal.claim(newClaim(flowId, { runOptions: {} }))).toEqual({ epoch: 3 })
+      await empty()
+      expect(await next({ jobId })).toEqual({ unrunnable: 0 })
+    })
+
     test('a repeated job gets its flow again under the next epoch, and the former owner is refused', async () => {
       await empty()
       const [jobId, userId] = [`job-${randomUUID()}`, `user-${randomUUID()}`]

@@ -7,8 +7,10 @@ import type { BudgetSettings } from '../../src/domain/users/budget.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import type { Polyphony } from '../../src/polyphony.ts'
 import { createScriptedProvider } from '../../src/providers/scripted.ts'
+import { openStore } from '../../src/repositories/database.ts'
 import { openTestPolyphony } from '../support/polyphony.ts'
 import { openTestPostgres, type TestPostgres } from '../support/postgres.ts'
+import { newClaim, newFlow, newThread } from '../support/stored-data.ts'
 
 const INSTANCES = 4
 const RUNS = Number(process.env.BUDGET_RUNS ?? 40)
@@ -29,6 +31,47 @@ const definition = {
     settings: { maxTokens: 40 },
   })),
 }
+
+test('what is settled after another owner has claimed the flow does not count, unless the flow was cancelled', async () => {
+  const postgres = await openTestPostgres()
+  const store = await openStore({ url: postgres.url })
+  const { budgets, journal } = store
+  const windowStart = new Date(0)
+  const settledAs = async (take: (flowId: string, epoch: number) => Promise<unknown>) => {
+    const thread = newThread()
+    await store.threads.create(thread)
+    const { id: flowId } = newFlow(thread.id)
+    await journal.createFlow(newFlow(thread.id, { id: flowId }))
+    const claimed = await journal.claim(newClaim(flowId, { ownerId: 'first' }))
+    if (!('epoch' in claimed)) throw new Error('expected a claim')
+    const { epoch } = claimed
+    const caps = [{ name: 'tokens', subject: flowId, windowStart, maxTokens: 1_000 }]
+    await budgets.reserve({ id: flowId, ownerId: 'first', caps, costNanoUsd: 70, tokens: 700, flows: 0 })
+    await take(flowId, epoch)
+    await budgets.settle([{ id: flowId, costNanoUsd: 5, tokens: 50, flow: { flowId, epoch } }])
+    const [usage] = await budgets.list([windowStart], flowId)
+    return usage && [usage.costNanoUsd, usage.tokens, usage.reservedNanoUsd, usage.reservedTokens]
+  }
+  const claimAgain = async (flowId: string) => {
+    const claimed = await journal.claim(newClaim(flowId, { ownerId: 'second', from: ['RUNNING'] }))
+    if (!('epoch' in claimed)) throw new Error('expected a claim')
+    return claimed.epoch
+  }
+  const cancel = async (flowId: string) => {
+    const epoch = await claimAgain(flowId)
+    const outcome = { status: 'CANCELLED' as const, completedAt: new Date(), simulated: false }
+    await journal.finish({ flowId, epoch, updates: [], outcome })
+  }
+  try {
+    expect(await settledAs(async () => undefined)).toEqual([5, 50, 0, 0])
+    expect(await settledAs(claimAgain)).toEqual([0, 0, 0, 0])
+    expect(await settledAs((flowId, epoch) => store.queue.release({ flowId, epoch }))).toEqual([5, 50, 0, 0])
+    expect(await settledAs(cancel)).toEqual([5, 50, 0, 0])
+  } finally {
+    await store.close()
+    await postgres.drop()
+  }
+})
 
 describe('budgets over several processes', () => {
   let postgres: TestPostgres

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import type { SharedBudgets } from '../../src/calls/call.ts'
 import type { BudgetSettings } from '../../src/domain/users/budget.ts'
+import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import { BudgetService } from '../../src/orchestrator/budgets/budget-service.ts'
 import { createFlowBudgets } from '../../src/orchestrator/budgets/flow-budgets.ts'
 import { createMemoryStore } from '../../src/repositories/memory/memory-store.ts'
@@ -8,6 +9,7 @@ import type { BudgetRepository } from '../../src/repositories/repository.ts'
 import { manualClock, settled } from '../support/calls.ts'
 
 const never = new AbortController().signal
+const JOB = { flowId: '018cc251-f400-7000-8000-000000000001', epoch: 1 }
 
 /** Budgets over one memory store; `ofOther` are those of another process with the same configuration. */
 function opened(given: readonly BudgetSettings[], repository: BudgetRepository = createMemoryStore().budgets) {
@@ -29,7 +31,7 @@ function opened(given: readonly BudgetSettings[], repository: BudgetRepository =
     if (!found) throw new Error('expected a budget to apply')
     return found
   }
-  return { clock, warnings, open, service, budgets, flow, shared: required(budgets.of(flow)), required }
+  return { clock, warnings, open, service, budgets, flow, shared: required(budgets.of(flow, JOB)), required }
 }
 
 const daily = (more: Partial<BudgetSettings> = {}): BudgetSettings => ({
@@ -72,7 +74,7 @@ describe('budgets over many flows', () => {
   test('a raised maximum lets attempts of the same window go on', async () => {
     const { shared, open, flow, required } = opened([daily()])
     await (await shared.reserve({ costUsd: 1, tokens: 0 }, never)).settle({})
-    const raised = required(open([daily({ maxCostUsd: 2 })]).of(flow))
+    const raised = required(open([daily({ maxCostUsd: 2 })]).of(flow, JOB))
     await expect(raised.reserve({ costUsd: 1, tokens: 0 }, never)).resolves.toBeDefined()
   })
 
@@ -128,10 +130,10 @@ describe('budgets over many flows', () => {
 
   test('no budget applies to a flow without its subject, so that its calls need no statement', () => {
     const { budgets } = opened([daily()])
-    expect(budgets.of({ userId: 'ada' })).toBeDefined()
+    expect(budgets.of({ userId: 'ada' }, JOB)).toBeDefined()
     const { open } = opened([daily()])
-    expect(open([daily({ scope: 'key' })]).of({ userId: 'ada' })).toBeUndefined()
-    expect(open([{ name: 'starts', scope: 'user', window: 'day', maxFlows: 2 }]).of({ userId: 'ada' })).toBeUndefined()
+    expect(open([daily({ scope: 'key' })]).of({ userId: 'ada' }, JOB)).toBeUndefined()
+    expect(open([{ name: 'starts', scope: 'user', window: 'day', maxFlows: 2 }]).of({ userId: 'ada' }, JOB)).toBeUndefined()
   })
 
   test('flows beyond the maximum do not start, and a flow that did not start is taken back', async () => {
@@ -160,5 +162,53 @@ describe('budgets over many flows', () => {
     fails = false
     await clock.pass(1_000)
     expect(await service.list('ada')).toMatchObject([{ spent: { costUsd: 0.2 }, reserved: { costUsd: 0 } }])
+  })
+
+  describe('while the database is away', () => {
+    /** Statements fail in turn as told; a lost one is carried out, and its answer does not arrive. */
+    function flaky(faults: ('away' | 'lost')[]) {
+      const { budgets: repository } = createMemoryStore()
+      let asked = 0
+      const reserve: BudgetRepository['reserve'] = async (reservation) => {
+        const fault = faults[asked++]
+        if (fault !== 'away') {
+          const answer = await repository.reserve(reservation)
+          if (!fault) return answer
+        }
+        throw new OrchestratorError('DATABASE_UNAVAILABLE', 'away')
+      }
+      return { asked: () => asked, repository: { ...repository, reserve } }
+    }
+
+    test('an attempt waits for its reservation, and reserves once although an answer was lost', async () => {
+      const { repository, asked } = flaky(['away', 'lost', 'away'])
+      const { shared, service, clock } = opened([daily()], repository)
+      const waiting = shared.reserve({ costUsd: 0.6, tokens: 0 }, never)
+      await clock.pass(1_000)
+      await (await waiting).settle({ costUsd: 0.2 })
+      expect(asked()).toBe(4)
+      expect(await service.list('ada')).toMatchObject([{ spent: { costUsd: 0.2 }, reserved: { costUsd: 0 } }])
+    })
+
+    test('an abort ends the wait at once and gives back what a lost answer has reserved', async () => {
+      const { repository } = flaky(['lost', 'away', 'away', 'away'])
+      const { shared, service, clock } = opened([daily()], repository)
+      const abort = new AbortController()
+      const waiting = shared.reserve({ costUsd: 0.6, tokens: 0 }, abort.signal)
+      await clock.pass(60)
+      expect(await service.list('ada')).toMatchObject([{ reserved: { costUsd: 0.6 } }])
+      const reason = new Error('stop')
+      abort.abort(reason)
+      await expect(waiting).rejects.toBe(reason)
+      await settled()
+      expect(await service.list('ada')).toMatchObject([{ reserved: { costUsd: 0 }, left: { costUsd: 1 } }])
+    })
+
+    test('an error that repeating does not help is not repeated', async () => {
+      const { budgets: repository } = createMemoryStore()
+      const refused = new OrchestratorError('DATABASE_UNAVAILABLE', 'access denied', { retryable: false })
+      const { shared } = opened([daily()], { ...repository, reserve: () => Promise.reject(refused) })
+      await expect(shared.reserve({ costUsd: 0.6, tokens: 0 }, never)).rejects.toBe(refused)
+    })
   })
 })

@@ -170,3 +170,38 @@ test('a stream whose signal aborts while the flow is read ends, although nothing
   for await (const update of live.stream('waiting', { afterSeq: 0, signal: leave.signal, isSettled })) updates.push(update)
   expect(updates).toEqual([])
 })
+
+test('a stream ends where the flow ends while its subscriber asks whether it is settled', async () => {
+  let asked = 0
+  const live = createLiveUpdates({
+    pollMs: 3_600_000,
+    connectedPollMs: 3_600_000,
+    bus: createNotificationBus({ transport: createMemoryTransport(), id: 'here' }),
+    read: async () => [],
+    heads: async () => new Map(),
+  })
+  const isSettled = async () => {
+    if (asked++ > 0) return true
+    live.ended('f')
+    return false
+  }
+  const leave = AbortSignal.timeout(5_000)
+  const stream = live.stream('f', { afterSeq: 1, signal: leave, isSettled, runsHere: () => true })
+  for await (const update of stream) expect.unreachable(`${update.seq}`)
+  expect(asked).toBe(2)
+})
+
+test('a stream of a settled flow, one step of which ran again, ends without a message about it', async () => {
+  let asked = 0
+  const live = createLiveUpdates({
+    pollMs: 5,
+    connectedPollMs: 5,
+    bus: createNotificationBus({ transport: createMemoryTransport(), id: 'here' }),
+    read: async () => [],
+    heads: async () => new Map([['f', { status: 'COMPLETED' as const, lastSeq: 0 }]]),
+  })
+  const isSettled = async () => ++asked === 4
+  for await (const update of live.stream('f', { afterSeq: 1, signal: AbortSignal.timeout(5_000), isSettled }))
+    expect.unreachable(`${update.seq}`)
+  expect(asked).toBe(4)
+})

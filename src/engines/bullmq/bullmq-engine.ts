@@ -1,8 +1,10 @@
 import { type Clock, wait } from '../../async/clock.ts'
+import type { FlowStart } from '../../domain/execution/flow.ts'
 import { notStartable } from '../../domain/execution/flow-errors.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { Advance, Engine, EngineDeps, EngineHealth, FlowJob } from '../engine.ts'
 import { type ClockGuard, startClockGuard } from './clock-guard.ts'
+import { createIdleSlots, type TakenSlot } from './idle-slots.ts'
 import { type Reconciler, startReconciler } from './reconciler.ts'
 import type { Slot, SlotEnd, SlotQueue, SlotSettings, SlotWorker } from './slot-queue.ts'
 
@@ -26,6 +28,10 @@ export interface EngineLog {
 const CLOCK_CHECK_MS = 60_000
 /** Milliseconds that closing waits for slots which are being added. */
 const ADD_AT_CLOSE_MS = 1_000
+/** Milliseconds for which a slot waits for the next flow of its process. */
+const IDLE_MS = 1_500
+/** Part of the lock that an idle slot waits at most. It is renewed twice in that time, so it does not run out. */
+const IDLE_SHARE = 1 / 4
 /** Part of the lock by which the clock of a worker may differ from that of the database. */
 const CLOCK_SHARE = 1 / 5
 
@@ -50,6 +56,17 @@ export function createBullmqEngine(deps: BullmqEngineDeps): Engine {
   let reconciler: Reconciler | undefined
   let guard: ClockGuard | undefined
   let taking: Promise<void> | undefined
+  /** Only flows that are started in this process can use an idle slot. */
+  let startsFlows = false
+
+  const idle = createIdleSlots({
+    clock,
+    concurrency: settings.concurrency,
+    idleMs: Math.min(IDLE_MS, settings.lockMs * IDLE_SHARE),
+    // A limit per user is checked where flows leave the queue.
+    mayWait: () =>
+      startsFlows && limits.perUser === undefined && !draining && guard?.state().ok !== false && worker?.isDrained() === true,
+  })
 
   const report = (error: unknown) =>
     logger?.warn('the queue of slots reported an error', { error: error instanceof Error ? error.message : String(error) })
@@ -78,6 +95,15 @@ export function createBullmqEngine(deps: BullmqEngineDeps): Engine {
   }
 
   async function fill(slot: Slot): Promise<SlotEnd> {
+    idle.hold()
+    try {
+      return await driveNext(slot)
+    } finally {
+      idle.release()
+    }
+  }
+
+  async function driveNext(slot: Slot): Promise<SlotEnd> {
     for (;;) {
       if (draining || !advance) return 'handed over'
       const next = await flows.claimNext({
@@ -89,11 +115,45 @@ export function createBullmqEngine(deps: BullmqEngineDeps): Engine {
       })
       if (!('flowId' in next)) return 'ended'
       const end = await drive(next, slot, advance)
+      if (end !== 'ended' || slot.lost.aborted) return end
       // The end of a flow lets the next flow of its user run, whose own slot may have ended while the user was at the
       // limit.
-      if (end !== 'ended' || limits.perUser === undefined || slot.lost.aborted) return end
+      if (limits.perUser !== undefined) continue
+      const last = await driveStarted(slot)
+      if (last !== 'unknown') return last
     }
   }
+
+  /**
+   * Drives flows that this process starts, until none has been started for a while. `unknown`: the job may hold a flow,
+   * because the answer to a claim was lost.
+   */
+  async function driveStarted(slot: Slot): Promise<SlotEnd | 'unknown'> {
+    for (;;) {
+      const after = await idle.wait(slot)
+      if (after.kind === 'over') return 'ended'
+      if (after.kind === 'unknown') return 'unknown'
+      if (after.kind === 'refused') continue
+      const end = await after.end
+      if (end !== 'ended' || slot.lost.aborted) return end
+    }
+  }
+
+  /** Claims a flow that is being started for the job of an idle slot, in one statement. */
+  async function claimFor({ slot, settle }: TakenSlot, start: FlowStart, how: Advance): Promise<void> {
+    const claimed = await flows.claim({ ...start, ownerId, jobId: slot.jobId }).catch((error: unknown) => {
+      settle({ kind: 'unknown' })
+      throw error
+    })
+    if ('epoch' in claimed) {
+      settle({ kind: 'flow', end: drive({ flowId: start.flowId, epoch: claimed.epoch }, slot, how) })
+      return
+    }
+    settle({ kind: 'refused' })
+    throw notStartable(start.flowId, claimed.status, claimed.newerVersion)
+  }
+
+  const isRunnable = ({ requires }: FlowStart) => requires === undefined || registered().includes(requires)
 
   async function drive(job: FlowJob, slot: Slot, how: Advance): Promise<SlotEnd> {
     const interrupted = (message: string) =>
@@ -136,6 +196,7 @@ export function createBullmqEngine(deps: BullmqEngineDeps): Engine {
         checkEveryMs: CLOCK_CHECK_MS,
         onChange({ ok, offsetMs }) {
           if (draining) return
+          if (!ok) idle.endAll()
           if (ok) logger?.info('the clock agrees with that of the database again: flows are taken', { offsetMs })
           else logger?.warn('the clock differs from that of the database: no flows are taken', { offsetMs, allowedMs })
           void (ok ? worker?.resume() : worker?.pause())?.catch(report)
@@ -156,6 +217,7 @@ export function createBullmqEngine(deps: BullmqEngineDeps): Engine {
 
   function drain(handOver: boolean): void {
     draining = { handOver: handOver || draining?.handOver === true }
+    idle.endAll()
     void worker?.pause().catch(report)
   }
 
@@ -189,7 +251,13 @@ export function createBullmqEngine(deps: BullmqEngineDeps): Engine {
       advance = given
     },
     async start(start) {
-      ready(start.flowId)
+      const how = ready(start.flowId)
+      startsFlows = true
+      const taken = isRunnable(start) ? idle.take() : undefined
+      if (taken) {
+        await claimFor(taken, start, how)
+        return 'running'
+      }
       const queued = await flows.enqueue(start)
       if (!('epoch' in queued)) throw notStartable(start.flowId, queued.status, queued.newerVersion)
       if (!deps.enqueueAddsSlot) addSlot()

@@ -1,6 +1,14 @@
 import { randomUUID } from 'node:crypto'
 import { type Job, type Queue, WaitingError, type Worker } from 'bullmq'
-import { type FillSlot, SLOT_JOB, type SlotQueue, type SlotSettings, type SlotWorker, slotJobOptions } from './slot-queue.ts'
+import {
+  type FillSlot,
+  SLOT_JOB,
+  type SlotEnd,
+  type SlotQueue,
+  type SlotSettings,
+  type SlotWorker,
+  slotJobOptions,
+} from './slot-queue.ts'
 
 /**
  * How often a slot may lose its worker before BullMQ fails it. A slot is never at fault for the death of a process.
@@ -19,6 +27,7 @@ type BullQueue = Pick<Queue, 'add' | 'addBulk' | 'getJob' | 'getJobCounts' | 'cl
 interface BullWorker extends Pick<Worker, 'cancelJob' | 'pause' | 'resume' | 'close'> {
   on(event: 'error', listener: (error: Error) => void): unknown
   on(event: 'lockRenewalFailed', listener: (jobIds: string[]) => void): unknown
+  on(event: 'active' | 'drained', listener: () => void): unknown
 }
 
 export interface BullmqSlotsDeps {
@@ -84,13 +93,28 @@ function startWorker(
   { queue, createWorker, onError }: Omit<BullmqSlotsDeps, 'release'>,
 ): SlotWorker {
   let paused = false
+  let isDrained = false
+  /** By the id of the job of each slot that is held. */
+  const locks = new Map<string, AbortController>()
+
+  async function fillLocked(jobId: string, lost: AbortSignal): Promise<SlotEnd> {
+    const lock = new AbortController()
+    locks.set(jobId, lock)
+    try {
+      return await fill({ jobId, lost, unlocked: lock.signal })
+    } finally {
+      // A slot that was lost may have come back to this process meanwhile.
+      if (locks.get(jobId) === lock) locks.delete(jobId)
+    }
+  }
+
   const worker = createWorker(
     // BullMQ gives a signal only to functions that declare three parameters.
     async (job, token, signal) => {
       const { id } = job
       if (id === undefined) return
       // A paused worker may still be given the slot that it was waiting for.
-      const end = paused ? 'handed over' : await fill({ jobId: id, lost: signal ?? new AbortController().signal })
+      const end = paused ? 'handed over' : await fillLocked(id, signal ?? new AbortController().signal)
       if (end === 'ended') return
       await job.moveToWait(token)
       throw new WaitingError()
@@ -106,10 +130,17 @@ function startWorker(
     },
   )
   worker.on('error', onError)
+  worker.on('active', () => {
+    isDrained = false
+  })
+  worker.on('drained', () => {
+    isDrained = true
+  })
   // BullMQ itself continues a job whose lock it lost. A job that no longer exists can be given to no process else, so
   // the flow of a slot whose queue was emptied runs on; its owner is alive by its heartbeat.
   worker.on('lockRenewalFailed', (jobIds) => {
     for (const jobId of jobIds) {
+      locks.get(jobId)?.abort()
       queue.getJob(jobId).then((job) => {
         if (job) worker.cancelJob(jobId, 'lock lost')
       }, onError)
@@ -124,6 +155,7 @@ function startWorker(
       paused = false
       await worker.resume()
     },
+    isDrained: () => isDrained,
     close: () => worker.close(),
   }
 }

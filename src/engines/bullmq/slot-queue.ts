@@ -13,6 +13,8 @@ export interface Slot {
   readonly jobId: string
   /** Aborts when the lock is lost: another process may have been given the slot. */
   readonly lost: AbortSignal
+  /** Aborts when the lock could not be renewed, before it is known whether the job still exists. */
+  readonly unlocked: AbortSignal
 }
 
 /** What becomes of a slot: it ends, or another worker is given it at once. */
@@ -27,6 +29,8 @@ export interface SlotWorker {
   pause(): Promise<void>
   /** Takes slots again. */
   resume(): Promise<void>
+  /** Whether the last search of this worker found no slot, so that it waits for the next one. */
+  isDrained(): boolean
   /** Resolves when no slot is held. */
   close(): Promise<void>
 }

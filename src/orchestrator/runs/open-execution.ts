@@ -27,7 +27,7 @@ export interface OpenExecutionDeps {
   /** Implemented by createBudget. */
   readonly createBudget: (limits: FlowLimits, alreadySpent: Spend) => Budget | undefined
   /** The budgets over many flows that apply to a flow. Implemented by createFlowBudgets. */
-  readonly sharedBudgetsOf: (facts: BudgetFacts) => SharedBudgets | undefined
+  readonly sharedBudgetsOf: (facts: BudgetFacts, flow: FlowJob) => SharedBudgets | undefined
   /** Limits of flows that set none of their own. */
   readonly defaults: { readonly limits?: FlowLimits; readonly flowTimeoutMs?: number }
   readonly now: () => Date
@@ -100,7 +100,7 @@ export function createOpenExecution(deps: OpenExecutionDeps): OpenExecution {
       log,
       limits,
       budget: budgetFor(limits, deps.createBudget, prior.spent, flow.result?.spent),
-      sharedBudgets: deps.sharedBudgetsOf(budgetFactsOf(flow, options)),
+      sharedBudgets: deps.sharedBudgetsOf(budgetFactsOf(flow, options), job),
       timeoutMs: options.flowTimeoutMs ?? definition.maxExecutionTime ?? deps.defaults.flowTimeoutMs,
       startedAt: deps.now(),
       simulated,

@@ -1,5 +1,6 @@
 import { onAbort } from '../../async/on-abort.ts'
 import type { FlowUpdate } from '../../domain/execution/flow-update.ts'
+import { SETTLED } from '../../domain/vocabulary.ts'
 import type { NotificationBus } from '../../notifications/notification.ts'
 import type { FlowHead } from '../../repositories/repository.ts'
 import type { ReadUpdates } from './read-updates.ts'
@@ -75,7 +76,9 @@ export function createLiveUpdates({ read, heads, bus, pollMs, connectedPollMs }:
       const found = waiting.length > 0 ? await heads(waiting.map(([flowId]) => flowId)) : new Map<string, FlowHead>()
       for (const [flowId, channel] of waiting) {
         const head = found.get(flowId)
-        const isKnown = head && head.status === channel.head?.status && head.lastSeq <= channel.newestSeq
+        // The status of a settled flow stays the same while one of its steps runs, so its subscribers check each time.
+        const isKnown =
+          head && !SETTLED.includes(head.status) && head.status === channel.head?.status && head.lastSeq <= channel.newestSeq
         channel.head = head
         if (!isKnown) wakeAll(channel)
       }
@@ -181,7 +184,10 @@ export function createLiveUpdates({ read, heads, bus, pollMs, connectedPollMs }:
     ended(flowId: string) {
       announce(flowId, ENDED)
       const channel = channels.get(flowId)
-      if (channel) wakeAll(channel)
+      if (!channel) return
+      // A subscriber that asks at this moment whether the flow is settled asks once more before it waits.
+      channel.version++
+      wakeAll(channel)
     },
   }
 }

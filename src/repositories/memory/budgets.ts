@@ -33,6 +33,7 @@ export function createMemoryBudgets(isAlive: (ownerId: string, staleMs: number) 
     reserve: async (reservation) => {
       const { caps, costNanoUsd, tokens, flows } = reservation
       const before = caps.map((cap) => ({ ...countersOf(cap) }))
+      if (reservations.has(reservation.id)) return { granted: true, usage: before }
       const granted = caps.every((cap) => {
         const usage = countersOf(cap)
         return (

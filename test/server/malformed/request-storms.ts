@@ -41,7 +41,9 @@ function sendOver(agent: Agent, url: string, { method, target, headers, body }: 
         resolve({ status, contentType: answered['content-type'] ?? '', body: Buffer.concat(pieces).toString('utf8') })
       })
     })
-    request.setTimeout(ANSWER_WITHIN_MS, () => request.destroy(new Error('no answer came')))
+    // Not the time without a byte: a stream that only says that it is alive has to end too.
+    const timer = setTimeout(() => request.destroy(new Error('no answer ended in time')), ANSWER_WITHIN_MS)
+    request.on('close', () => clearTimeout(timer))
     request.on('error', reject)
     request.end(body)
   })

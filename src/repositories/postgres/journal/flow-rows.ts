@@ -70,13 +70,15 @@ export interface ClaimJson extends FlowJson<'claim'> {
   readonly flow_id: string
   readonly allowed: FlowStart['from']
   readonly requires?: string
+  readonly job_id?: string
 }
 
 /** Without an owner the flow is queued. */
-export const toClaimJson = (claim: FlowStart, ownerId?: string): ClaimJson => ({
+export const toClaimJson = (claim: FlowStart, ownerId?: string, jobId?: string): ClaimJson => ({
   flow_id: claim.flowId,
   allowed: claim.from,
   requires: claim.requires,
+  job_id: jobId,
   owner_id: ownerId,
   started_at: claim.startedAt,
   input: claim.input,

@@ -38,7 +38,12 @@ interface EntryOperation extends WaitingWrite {
 export type Operation =
   | EntryOperation
   | (WaitingWrite & { readonly kind: 'create'; readonly flow: FlowInsert })
-  | (WaitingWrite & { readonly kind: 'claim'; readonly claim: FlowStart; readonly ownerId: string | undefined })
+  | (WaitingWrite & {
+      readonly kind: 'claim'
+      readonly claim: FlowStart
+      readonly ownerId: string | undefined
+      readonly jobId: string | undefined
+    })
 
 /**
  * Takes the writes for one statement out of the queue, in order, without those of `flowsInWriting`. All parts of a
@@ -154,9 +159,9 @@ export function toStatement(
   for (const operation of batch) {
     const { flowId } = operation
     if (operation.kind === 'claim') {
-      const { claim, ownerId } = operation
+      const { claim, ownerId, jobId } = operation
       if (ownerId === undefined) rows.enqueues.push(toClaimJson(claim))
-      else rows.claims.push(toClaimJson(claim, ownerId))
+      else rows.claims.push(toClaimJson(claim, ownerId, jobId))
     } else if (operation.kind === 'create') {
       const { definition, carried = [] } = operation.flow
       rows.flows.push(toFlowJson(operation.flow))

@@ -117,6 +117,7 @@ const CLAIM_COLUMNS: JsonColumns = {
   flow_id: 'uuid',
   allowed: 'text[]',
   requires: 'text',
+  job_id: 'text',
   ...jsonColumnsOf(FLOW_COLUMNS, CLAIM_FIELDS),
 }
 

@@ -114,6 +114,7 @@ const CLAIM_ROW = {
   user_id: 'r.user_id',
   requires: 'r.requires',
   queued_at: 'r.queued_at',
+  job_id: 'r.job_id',
 } as const
 const claimRowUpdate = Object.entries(CLAIM_ROW)
   .filter(([column]) => column !== 'flow_id')
@@ -138,8 +139,8 @@ const claiming =
         `${done} as (
   update polyphony_flows f set owner_epoch = ${epoch}, ${version}${claimAssignments}
   from ${part} c where f.id = c.flow_id and f.status = any(c.allowed) and f.schema_version <= ${FLOW_SCHEMA_VERSION}
-  returning f.id, f.owner_epoch, f.owner_id, f.user_id, c.requires, ${queuedAt} as queued_at)`,
-        `${part}_moved as (update polyphony_flow_claims t set ${claimRowUpdate}, wake_at = null, job_id = null from ${done} r where t.flow_id = r.id)`,
+  returning f.id, f.owner_epoch, f.owner_id, f.user_id, c.requires, c.job_id, ${queuedAt} as queued_at)`,
+        `${part}_moved as (update polyphony_flow_claims t set ${claimRowUpdate}, wake_at = null from ${done} r where t.flow_id = r.id)`,
         `${part}_written as (
   insert into polyphony_flow_claims (${Object.keys(CLAIM_ROW).join(', ')}) select ${Object.values(CLAIM_ROW).join(', ')} from ${done} r
   where not exists (select from polyphony_flow_claims t where t.flow_id = r.id))`,

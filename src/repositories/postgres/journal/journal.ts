@@ -228,11 +228,11 @@ export function createJournal(options: JournalOptions): ClosableJournal {
       enqueue({ kind: 'entry', flowId, entry, outcome, settle, fail: reject })
     })
 
-  const writeClaim = (claim: FlowStart, ownerId: string | undefined) =>
+  const writeClaim = (claim: FlowStart, ownerId?: string, jobId?: string) =>
     new Promise<ClaimAnswer>((resolve, reject) => {
       if (!canBeFlowId(claim.flowId)) return resolve({ status: undefined })
       const settle: Operation['settle'] = (reply, repeated) => resolve(toClaimAnswer(claim, ownerId, reply, repeated))
-      enqueue({ kind: 'claim', flowId: claim.flowId, claim, ownerId, settle, fail: reject })
+      enqueue({ kind: 'claim', flowId: claim.flowId, claim, ownerId, jobId, settle, fail: reject })
     })
 
   return {
@@ -247,8 +247,8 @@ export function createJournal(options: JournalOptions): ClosableJournal {
         }
         enqueue({ kind: 'create', flowId: flow.id, flow, settle, fail: reject })
       }),
-    claim: (claim) => writeClaim(claim, claim.ownerId),
-    enqueue: (start) => writeClaim(start, undefined),
+    claim: (claim) => writeClaim(claim, claim.ownerId, claim.jobId),
+    enqueue: (start) => writeClaim(start),
     append: (entry) => writeEntry(entry),
     finish: ({ outcome, ...entry }) => writeEntry(entry, outcome),
     expectClose: outage.expectClose,

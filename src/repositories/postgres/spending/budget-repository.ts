@@ -1,8 +1,10 @@
 import type { Pool } from 'pg'
 import type { BUDGET_USAGE_COLUMNS, BudgetUsageRow } from '../../columns/spending-columns.ts'
 import type { BudgetKey, BudgetRepository, BudgetReservation, BudgetSettlement, BudgetUsage } from '../../repository.ts'
-import { guarded } from '../database-errors.ts'
+import { guarded, sqlStateOf } from '../database-errors.ts'
 import { toStorableText } from '../storable.ts'
+
+const UNIQUE_VIOLATION = '23505'
 
 const KEY = 'name, subject, window_start'
 
@@ -13,7 +15,7 @@ order by ${KEY} on conflict do nothing`
 /**
  * `$1`: caps; `$2`: id; `$3`: owner; `$4` to `$6`: cost, tokens, flows. The rows are locked in the order of their keys,
  * so that reservations of several budgets never block each other for ever; a locked row is read in its newest version.
- * Nothing is written unless every row exists and every cap holds.
+ * Nothing is written unless every row exists and every cap holds, nor where the id is reserved already.
  */
 const RESERVE_SQL = `with caps as (
   select * from json_to_recordset($1::json) as c(position int4, name text, subject text, window_start timestamptz,
@@ -25,15 +27,17 @@ locked as (
     and ($6::int8 = 0 or c.max_flows is null or u.flows + $6::int8 <= c.max_flows) as fits
   from polyphony_budget_usage u join caps c using (${KEY})
   order by u.name, u.subject, u.window_start for update of u),
-verdict as (select bool_and(fits) and count(*) = (select count(*) from caps) as granted from locked),
+verdict as (
+  select repeated or bool_and(fits) and count(*) = (select count(*) from caps) as granted, repeated
+  from locked, (select exists (select from polyphony_budget_reservations where id = $2::text) as repeated) r group by repeated),
 counted as (
   update polyphony_budget_usage u set reserved_nano_usd = u.reserved_nano_usd + $4::int8,
     reserved_tokens = u.reserved_tokens + $5::int8, flows = u.flows + $6::int8
   from locked l, verdict v
-  where v.granted and (u.name, u.subject, u.window_start) = (l.name, l.subject, l.window_start)),
+  where v.granted and not v.repeated and (u.name, u.subject, u.window_start) = (l.name, l.subject, l.window_start)),
 kept as (
   insert into polyphony_budget_reservations (id, ${KEY}, owner_id, cost_nano_usd, tokens)
-  select $2::text, ${KEY}, $3::text, $4::int8, $5::int8 from caps, verdict v where v.granted and $6::int8 = 0)
+  select $2::text, ${KEY}, $3::text, $4::int8, $5::int8 from caps, verdict v where v.granted and not v.repeated and $6::int8 = 0)
 select v.granted, l.name, l.subject, l.window_start as "windowStart", l.cost_nano_usd::float8 as "costNanoUsd",
   l.tokens::float8 as tokens, l.flows::float8 as flows, l.reserved_nano_usd::float8 as "reservedNanoUsd",
   l.reserved_tokens::float8 as "reservedTokens"
@@ -51,8 +55,13 @@ update polyphony_budget_usage u set reserved_nano_usd = u.reserved_nano_usd - c.
 from locked l join changes c using (${KEY})
 where (u.name, u.subject, u.window_start) = (l.name, l.subject, l.window_start)`
 
-const SETTLE_SQL = `with settled as (
-  select * from json_to_recordset($1::json) as s(id text, cost_nano_usd int8, tokens int8)),
+/** Nothing is spent by an attempt whose flow was taken over meanwhile: the journal refuses its result as well. */
+const SETTLE_SQL = `with given as (
+  select s.*, not exists (select from polyphony_flows f where f.id = s.flow_id and f.owner_epoch <> s.epoch
+    and f.owner_id is not null and f.status <> 'CANCELLED') as counts
+  from json_to_recordset($1::json) as s(id text, cost_nano_usd int8, tokens int8, flow_id uuid, epoch int4)),
+settled as (
+  select id, case when counts then cost_nano_usd else 0 end as cost_nano_usd, case when counts then tokens else 0 end as tokens from given),
 removed as (
   delete from polyphony_budget_reservations r using settled s where r.id = s.id
   returning r.name, r.subject, r.window_start, r.cost_nano_usd, r.tokens, s.cost_nano_usd as spent_nano_usd, s.tokens as spent_tokens),
@@ -104,7 +113,11 @@ export const createBudgetRepository = (pool: Pool): BudgetRepository => {
 
   return {
     reserve: guarded(async (reservation: BudgetReservation) => {
-      let { rows } = await tryReserve(reservation)
+      let { rows } = await tryReserve(reservation).catch((error: unknown) => {
+        // The same reservation was stored by an earlier statement since the snapshot of this one.
+        if (sqlStateOf(error) === UNIQUE_VIOLATION) return tryReserve(reservation)
+        throw error
+      })
       // The rows of a window are created at the first reservation in it.
       if (rows.length < reservation.caps.length) {
         await pool.query(ADD_SQL, [JSON.stringify(reservation.caps.map(toJsonKey))])
@@ -115,7 +128,13 @@ export const createBudgetRepository = (pool: Pool): BudgetRepository => {
     }),
 
     settle: guarded(async (settlements: readonly BudgetSettlement[]) => {
-      const rows = settlements.map(({ id, costNanoUsd, tokens }) => ({ id, cost_nano_usd: costNanoUsd, tokens }))
+      const rows = settlements.map(({ id, costNanoUsd, tokens, flow }) => ({
+        id,
+        cost_nano_usd: costNanoUsd,
+        tokens,
+        flow_id: flow?.flowId,
+        epoch: flow?.epoch,
+      }))
       await pool.query({ name: 'polyphony_budget_settle', text: SETTLE_SQL, values: [JSON.stringify(rows)] })
     }),
 
