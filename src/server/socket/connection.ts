@@ -121,7 +121,6 @@ export function createConnection(webSocket: WebSocket, stream: Duplex, caller: C
 
   function receive(data: RawData, isBinary: boolean): void {
     if (!isWithinRate(data)) return
-    isAlive = true
     const read = readFrame(data, isBinary)
     if ('problem' in read) {
       if (++invalidFrames > MAX_INVALID_FRAMES) closeAndStopReading(SOCKET_CLOSE.policy)
@@ -142,10 +141,12 @@ export function createConnection(webSocket: WebSocket, stream: Duplex, caller: C
       })
   }
 
-  webSocket.on('message', receive)
-  webSocket.on('pong', (data) => {
-    if (isWithinRate(data)) isAlive = true
+  // A pong cannot overtake the message that the client is sending, so every byte counts.
+  stream.on('data', () => {
+    isAlive = true
   })
+  webSocket.on('message', receive)
+  webSocket.on('pong', isWithinRate)
   webSocket.on('ping', (data) => {
     if (!isWithinRate(data)) return
     writer.pong(data)
@@ -170,8 +171,13 @@ export function createConnection(webSocket: WebSocket, stream: Duplex, caller: C
       if (!isClosed && writer.isTooSlow()) close(SOCKET_CLOSE.slow)
     },
     ping() {
-      // A ping would arrive only after the unread data. `closeIfSlow` ends a client that does not read them.
-      if (isClosed || writer.isBackpressured) return
+      if (isClosed) return
+      // A ping would arrive only after the unread data, and this side would not read its answer. `closeIfSlow` ends a
+      // client that does not read.
+      if (writer.isBackpressured || webSocket.isPaused) {
+        isAlive = true
+        return
+      }
       if (isAlive) webSocket.ping()
       else webSocket.terminate()
       isAlive = false

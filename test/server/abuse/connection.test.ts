@@ -123,7 +123,7 @@ const subscriptions: Subscriptions = {
 
 const neverCalled = () => Promise.reject(new Error('expected no command'))
 
-async function open(slowAfterMs = 1_000_000) {
+async function open(slowAfterMs = 1_000_000, cancelFlow: () => Promise<never> = neverCalled) {
   const line = createLine()
   const request = new IncomingMessage(new Socket())
   Object.assign(request, {
@@ -145,7 +145,7 @@ async function open(slowAfterMs = 1_000_000) {
   }
   const connection = createConnection(webSocket, line.stream, LOCAL_CALLER, {
     subscriptions,
-    orchestrator: { startFlow: neverCalled, cancelFlow: neverCalled, signal: neverCalled },
+    orchestrator: { startFlow: neverCalled, cancelFlow, signal: neverCalled },
     settings,
   })
   return { line, webSocket, connection }
@@ -250,4 +250,43 @@ test('a client that does not answer a ping is disconnected at the next one', asy
   connection.ping()
   await settle()
   expect(webSocket.readyState).toBe(webSocket.CLOSED)
+})
+
+test('a client whose answer this side does not read, because it is busy with earlier messages, is not taken for dead', async () => {
+  const held: (() => void)[] = []
+  const cancelFlow = () => new Promise<never>((_, reject) => held.push(() => reject(new Error('expected a flow'))))
+  const { connection, webSocket, line } = await open(undefined, cancelFlow)
+  connection.ping()
+  const messages = Array.from({ length: 40 }, () => ask({ type: 'cancel', flowId: FLOW }))
+  for (const message of messages) line.say(message)
+  await settle()
+  expect(webSocket.isPaused).toBe(true)
+  connection.ping()
+  connection.ping()
+  line.say(toFrame({ opcode: OPCODE.pong }))
+  connection.ping()
+  expect(webSocket.readyState).toBe(webSocket.OPEN)
+  for (let count = 0; count < messages.length; count++) {
+    held.shift()?.()
+    await settle()
+  }
+  expect(line.frames()).toHaveLength(messages.length)
+  connection.ping()
+  connection.ping()
+  await settle()
+  expect(webSocket.readyState).toBe(webSocket.CLOSED)
+})
+
+test('a client that is sending a long message is not taken for dead, though its answer must wait for its end', async () => {
+  const { connection, webSocket, line } = await open()
+  const message = toFrame({ opcode: OPCODE.text, payload: JSON.stringify({ type: 'ping', requestId: 'x'.repeat(90) }) })
+  for (const byte of message.subarray(0, 10)) {
+    connection.ping()
+    line.say(Buffer.from([byte]))
+    await settle()
+  }
+  expect(webSocket.readyState).toBe(webSocket.OPEN)
+  line.say(message.subarray(10))
+  await settle()
+  expect(line.frames()).toMatchObject([{ type: 'pong' }])
 })
