@@ -40,7 +40,7 @@ export interface IdleSlots {
   release(): void
   /** Lets a slot wait whose flow has ended. Resolves at once with `over` if it may not. */
   wait(slot: Slot): Promise<AfterIdle>
-  /** Takes the slot that has waited the shortest; undefined if no slot waits or the queue must be used. */
+  /** Takes the slot that has waited the shortest; undefined without one, or if the queue must be used. */
   take(): TakenSlot | undefined
   /** Ends all idle slots. */
   endAll(): void
