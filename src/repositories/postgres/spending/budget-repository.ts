@@ -96,7 +96,14 @@ const toJsonKey = ({ name, subject, windowStart }: BudgetKey): KeyJson => ({
 })
 
 export const createBudgetRepository = (pool: Pool): BudgetRepository => {
-  async function tryReserve({ id, ownerId, caps, costNanoUsd, tokens, flows }: BudgetReservation) {
+  /** Repeated where the same reservation was stored by another statement since the snapshot of this one. */
+  const tryReserve = (reservation: BudgetReservation) =>
+    reserveOnce(reservation).catch((error: unknown) => {
+      if (sqlStateOf(error) === UNIQUE_VIOLATION) return reserveOnce(reservation)
+      throw error
+    })
+
+  async function reserveOnce({ id, ownerId, caps, costNanoUsd, tokens, flows }: BudgetReservation) {
     const rows = caps.map((cap, position) => ({
       ...toJsonKey(cap),
       position,
@@ -113,11 +120,7 @@ export const createBudgetRepository = (pool: Pool): BudgetRepository => {
 
   return {
     reserve: guarded(async (reservation: BudgetReservation) => {
-      let { rows } = await tryReserve(reservation).catch((error: unknown) => {
-        // The same reservation was stored by an earlier statement since the snapshot of this one.
-        if (sqlStateOf(error) === UNIQUE_VIOLATION) return tryReserve(reservation)
-        throw error
-      })
+      let { rows } = await tryReserve(reservation)
       // The rows of a window are created at the first reservation in it.
       if (rows.length < reservation.caps.length) {
         await pool.query(ADD_SQL, [JSON.stringify(reservation.caps.map(toJsonKey))])
