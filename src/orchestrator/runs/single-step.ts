@@ -66,7 +66,18 @@ export function createSingleStep(deps: SingleStepDeps): ExecuteOneStep {
     const claimed = await store.journal.claim(claim)
     if (!('epoch' in claimed)) throw notStartable(flow.id, claimed.status, claimed.newerVersion)
     const job = { flowId: flow.id, epoch: claimed.epoch }
-    const execution = await openExecution(request, { job, cancellation: run.cancellation, onlyStepId: step.id })
+    const execution = await openExecution(request, { job, cancellation: run.cancellation, onlyStepId: step.id }).catch(
+      async (error: unknown) => {
+        // Cancelled before the step began: without this write the flow would count as running for ever.
+        const { status, completedAt, result, error: flowError, simulated } = flow
+        const outcome = { status, completedAt, result, error: flowError, simulated }
+        await store.journal.finish({ ...job, updates: [], outcome }).finally(() => {
+          registry.remove(run)
+          deps.live.ended(flow.id)
+        })
+        throw error
+      },
+    )
     run.execution = execution
     const work = () => runNext(execution, step)
     let errorCode: ErrorCode | undefined
