@@ -42,7 +42,7 @@ export interface PriorState {
   readonly attempts: ReadonlyMap<string, readonly Attempt[]>
   /** Calls by `recordKey` whose outcome is unknown because the process died during them; their attempts are known. */
   readonly lost: ReadonlySet<string>
-  /** `path#iteration` of steps that may have been called before a crash that left no trace of any call. */
+  /** Calls by `recordKey` that may have been made before a crash that left no trace of them. */
   readonly untraced: ReadonlySet<string>
   /** Complete answers by `recordKey` that were received and stored before their step had ended. */
   readonly answers: ReadonlyMap<string, CallResponse>

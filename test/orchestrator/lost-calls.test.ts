@@ -131,6 +131,18 @@ describe('a call in flight at a crash', () => {
     expect(attempts.length).toBeGreaterThanOrEqual(world.asked.length)
   })
 
+  test('samples of first steps that left no trace stay lost when the next process dies while it records them', async () => {
+    const steps = [step('a', { samples: 2 }), step('b', { samples: 2 })]
+    const world = await createWorld({ name: 'both', type: 'parallel', steps })
+    for (let run = 0; run < 2; run++) {
+      let moments = 0
+      expect(await world.run({ diesAt: () => moments++ === 3 })).toBe('died')
+    }
+    expect(await world.run()).toMatchObject({ status: 'COMPLETED' })
+    const rows = await world.store.flows.stepResults(world.flowId, { samples: true })
+    expect(rows.flatMap(({ attempts }) => attempts).length).toBeGreaterThanOrEqual(world.asked.length)
+  })
+
   test('the lost call counts against the limits of the flow', async () => {
     const cheap = { settings: { maxTokens: 1 } }
     const world = await createWorld({ ...chain(step('a', cheap), step('b', cheap)), limits: { maxTokens: 100_000 } })

@@ -1,5 +1,5 @@
 import type { CallResponse } from '../../calls/call.ts'
-import type { FlowDefinition } from '../../domain/definition/flow-definition.ts'
+import type { FlowDefinition, FlowStep } from '../../domain/definition/flow-definition.ts'
 import { type CallIntent, OUTCOME_UNKNOWN, toLostAttempt } from '../../domain/execution/call-intent.ts'
 import { costOf, totalsOf } from '../../domain/execution/cost.ts'
 import { stepIdOf } from '../../domain/execution/step-path.ts'
@@ -55,9 +55,9 @@ export async function readPriorState(
   // The intents of the first steps are not awaited before their calls, so a crash may have left no trace of some. A
   // second crash may have come before all of them were recorded as lost.
   const mayLackTraces = interrupted && rows.every(({ error }) => error?.code === OUTCOME_UNKNOWN.code)
-  const traced = new Set(rows.map(({ path }) => path))
-  const lacking = mayLackTraces ? firstSteps(definition, unordered).filter((id) => !traced.has(id)) : []
-  const untraced = new Set(lacking.map((id) => `${id}#1`))
+  const traced = new Set(rows.map(keyOf))
+  const first = mayLackTraces ? firstSteps(definition, unordered).flatMap(firstCalls) : []
+  const untraced = new Set(first.filter((key) => !traced.has(key)))
   const { totalCost, totalTokens } = totalsOf(rows)
   const spent = { costUsd: totalCost, tokens: totalTokens }
   return { results, recorded, attempts, lost, untraced, answers, unrecorded, spent, lastSeq }
@@ -118,9 +118,13 @@ const toResponse = (result: StepResult, text: string): CallResponse => ({
   simulated: result.simulated,
 })
 
+/** Keys of the calls that a step makes in its first iteration; samples are numbered from 1. */
+const firstCalls = ({ id, samples = 1 }: FlowStep): readonly string[] =>
+  samples === 1 ? [recordKey(id, 1, 0)] : Array.from({ length: samples }, (_, index) => recordKey(id, 1, index + 1))
+
 /** Steps that an execution may start before any other has ended. */
-const firstSteps = (definition: FlowDefinition, unordered: boolean): readonly string[] => {
+const firstSteps = (definition: FlowDefinition, unordered: boolean): readonly FlowStep[] => {
   const plans = stepPlans(definition)
-  const independent = definition.steps.filter((step) => plans.get(step.id)?.waitsFor.size === 0).map((step) => step.id)
+  const independent = definition.steps.filter((step) => plans.get(step.id)?.waitsFor.size === 0)
   return unordered ? independent : independent.slice(0, 1)
 }

@@ -54,8 +54,9 @@ export async function settleLost(
 ): Promise<void> {
   const { run, step, path, iteration } = task
   const { lost, untraced } = run.prior
-  const isUntraced = untraced.has(`${path}#${iteration}`)
-  if (!isUntraced && !lost.has(recordKey(path, iteration, sample))) return
+  const key = recordKey(path, iteration, sample)
+  const isUntraced = untraced.has(key)
+  if (!isUntraced && !lost.has(key)) return
   if (isUntraced) {
     const estimate = deps.estimate(request)
     const intent = toIntent(deps, task, sample, draft, request, estimate)

@@ -22,17 +22,17 @@ export function confirmRepeat(task: StepTask, now: () => Date): Promise<boolean>
 }
 
 /** First part of the keys of all calls of a step in one iteration. */
-const callsOf = ({ path, iteration }: StepTask): string => `${path}#${iteration}`
+const callsOf = ({ path, iteration }: StepTask): string => `${path}#${iteration}.`
 
 function hasLostCall(task: StepTask): boolean {
   const { lost, untraced } = task.run.prior
   const calls = callsOf(task)
-  return untraced.has(calls) || [...lost].some((key) => key.startsWith(`${calls}.`))
+  return [...lost, ...untraced].some((key) => key.startsWith(calls))
 }
 
 function toQuestion(task: StepTask, since: Date): StepWait {
   const { run, step, path, iteration } = task
-  const calls = `${callsOf(task)}.`
+  const calls = callsOf(task)
   const attempts = [...run.prior.attempts].flatMap(([key, made]) => (key.startsWith(calls) ? made : []))
   const asked = {
     path,
