@@ -6,6 +6,7 @@ import type { FlowStatus } from '../../src/domain/vocabulary.ts'
 import { createMemoryTransport } from '../../src/notifications/memory-transport.ts'
 import { createNotificationBus } from '../../src/notifications/notification-bus.ts'
 import { createLiveUpdates } from '../../src/orchestrator/updates/live-updates.ts'
+import type { FlowHead } from '../../src/repositories/repository.ts'
 import { until } from '../support/flows.ts'
 
 const piece = (flowId: string, seq: number): FlowUpdate => ({
@@ -153,15 +154,19 @@ test('an unreachable database ends the subscriptions with its error', async () =
   await expect(follower.ended).rejects.toThrow('away')
 })
 
-test('a stream whose signal aborts while the flow is read ends, although nothing wakes it any more', async () => {
-  const leave = new AbortController()
-  const live = createLiveUpdates({
-    pollMs: 3_600_000,
-    connectedPollMs: 3_600_000,
+/** Live updates over a store that holds no update, and that is polled every `pollMs`. */
+const withoutUpdates = (pollMs = 3_600_000, heads: ReadonlyMap<string, FlowHead> = new Map()) =>
+  createLiveUpdates({
+    pollMs,
+    connectedPollMs: pollMs,
     bus: createNotificationBus({ transport: createMemoryTransport(), id: 'here' }),
     read: async () => [],
-    heads: async () => new Map(),
+    heads: async () => heads,
   })
+
+test('a stream whose signal aborts while the flow is read ends, although nothing wakes it any more', async () => {
+  const leave = new AbortController()
+  const live = withoutUpdates()
   const isSettled = async () => {
     leave.abort()
     return false
@@ -173,13 +178,7 @@ test('a stream whose signal aborts while the flow is read ends, although nothing
 
 test('a stream ends where the flow ends while its subscriber asks whether it is settled', async () => {
   let asked = 0
-  const live = createLiveUpdates({
-    pollMs: 3_600_000,
-    connectedPollMs: 3_600_000,
-    bus: createNotificationBus({ transport: createMemoryTransport(), id: 'here' }),
-    read: async () => [],
-    heads: async () => new Map(),
-  })
+  const live = withoutUpdates()
   const isSettled = async () => {
     if (asked++ > 0) return true
     live.ended('f')
@@ -193,13 +192,7 @@ test('a stream ends where the flow ends while its subscriber asks whether it is 
 
 test('a stream of a settled flow, one step of which ran again, ends without a message about it', async () => {
   let asked = 0
-  const live = createLiveUpdates({
-    pollMs: 5,
-    connectedPollMs: 5,
-    bus: createNotificationBus({ transport: createMemoryTransport(), id: 'here' }),
-    read: async () => [],
-    heads: async () => new Map([['f', { status: 'COMPLETED' as const, lastSeq: 0 }]]),
-  })
+  const live = withoutUpdates(5, new Map([['f', { status: 'COMPLETED', lastSeq: 0 }]]))
   const isSettled = async () => ++asked === 4
   for await (const update of live.stream('f', { afterSeq: 1, signal: AbortSignal.timeout(5_000), isSettled }))
     expect.unreachable(`${update.seq}`)

@@ -3,6 +3,7 @@ import type { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { Store, StoredFlow } from '../../repositories/repository.ts'
 import type { LiveUpdates } from '../updates/live-updates.ts'
 import type { OwnershipWatch } from './ownership-watch.ts'
+import { settleUndriven } from './settle-undriven.ts'
 
 /**
  * An owner id that belongs to no process. A claim under it raises the epoch, so writes of the previous owner are
@@ -37,10 +38,7 @@ export async function cancelStored(
     if (claimed.newerVersion !== undefined) throw versionUnknown(flow.id, claimed.newerVersion)
     return
   }
-  const seq = (await store.updates.lastSeq(flow.id)) + 1
-  const update = { seq, type: 'flow_cancelled' as const, data: { reason: reason.message }, timestamp: now() }
-  const outcome = { status: 'CANCELLED' as const, completedAt: now(), error: reason.toJSON(), simulated: flow.simulated }
-  await store.journal.finish({ flowId: flow.id, epoch: claimed.epoch, updates: [update], outcome })
+  await settleUndriven({ store, now }, { flowId: flow.id, epoch: claimed.epoch }, reason, flow.simulated)
   // After the outcome is stored: the owner reads it to report the flow as cancelled.
   ownershipWatch.publishTaken([flow.id])
   live.ended(flow.id)

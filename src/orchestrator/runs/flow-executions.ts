@@ -9,7 +9,8 @@ import type { Store, StoredFlow } from '../../repositories/repository.ts'
 import type { FlowBudgets } from '../budgets/flow-budgets.ts'
 import type { FlowExecution } from '../flow-run.ts'
 import type { FlowDefinitions } from '../flows/flow-definitions.ts'
-import { repeatRead } from '../repeat-read.ts'
+import { settleUndriven } from '../ownership/settle-undriven.ts'
+import { isDatabaseAway, repeatRead } from '../repeat-read.ts'
 import type { LiveUpdates } from '../updates/live-updates.ts'
 import { type AwaitEndOptions, createEndElsewhere } from './end-elsewhere.ts'
 import type { ExecutionEnd } from './flow-runner.ts'
@@ -98,10 +99,22 @@ export function createFlowExecutions(deps: FlowExecutionsDeps) {
    */
   async function open(job: FlowJob, cancellation: CancellationToken): Promise<FlowExecution> {
     const run = findRun(job)
-    const request = run?.request ?? (await repeatRead(() => readRequest(job.flowId), [cancellation]))
-    const execution = await deps.openExecution(request, { job, cancellation })
-    if (run) run.execution = execution
-    return execution
+    try {
+      const request = run?.request ?? (await repeatRead(() => readRequest(job.flowId), [cancellation]))
+      const execution = await deps.openExecution(request, { job, cancellation })
+      if (run) run.execution = execution
+      return execution
+    } catch (cause) {
+      await settleUnopened(job, OrchestratorError.from(cause))
+      throw cause
+    }
+  }
+
+  /** A flow that is interrupted, or whose database is away, is opened again: here or in another process. */
+  async function settleUnopened(job: FlowJob, error: OrchestratorError): Promise<void> {
+    if (error.code === 'FLOW_INTERRUPTED' || isDatabaseAway(error)) return
+    const flow = await store.flows.find(job.flowId)
+    if (flow) await settleUndriven(deps, job, error.with({ flowId: job.flowId }), flow.simulated)
   }
 
   async function readRequest(flowId: string): Promise<StartRequest> {

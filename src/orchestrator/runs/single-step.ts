@@ -4,9 +4,10 @@ import { notStartable } from '../../domain/execution/flow-errors.ts'
 import type { StepResult } from '../../domain/execution/step-result.ts'
 import type { FlowStatus } from '../../domain/vocabulary.ts'
 import { isWaitingStep } from '../../domain/waiting/waiting-steps.ts'
+import type { FlowJob } from '../../engines/engine.ts'
 import type { ErrorCode } from '../../errors/error-codes.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import type { Store } from '../../repositories/repository.ts'
+import type { Store, StoredFlow } from '../../repositories/repository.ts'
 import { type FlowExecution, settledResults } from '../flow-run.ts'
 import type { RunStep } from '../steps/step-runner.ts'
 import type { LiveUpdates } from '../updates/live-updates.ts'
@@ -66,36 +67,40 @@ export function createSingleStep(deps: SingleStepDeps): ExecuteOneStep {
     const claimed = await store.journal.claim(claim)
     if (!('epoch' in claimed)) throw notStartable(flow.id, claimed.status, claimed.newerVersion)
     const job = { flowId: flow.id, epoch: claimed.epoch }
-    const execution = await openExecution(request, { job, cancellation: run.cancellation, onlyStepId: step.id }).catch(
-      async (error: unknown) => {
-        // Cancelled before the step began: without this write the flow would count as running for ever.
-        const { status, completedAt, result, error: flowError, simulated } = flow
-        const outcome = { status, completedAt, result, error: flowError, simulated }
-        await store.journal.finish({ ...job, updates: [], outcome }).finally(() => {
-          registry.remove(run)
-          deps.live.ended(flow.id)
-        })
-        throw error
-      },
-    )
-    run.execution = execution
-    const work = () => runNext(execution, step)
+    let execution: FlowExecution | undefined
     let errorCode: ErrorCode | undefined
     try {
-      return await (execution.observation?.within ? execution.observation.within(work) : work())
+      const opened = await openExecution(request, { job, cancellation: run.cancellation, onlyStepId: step.id })
+      execution = opened
+      run.execution = opened
+      const work = () => runNext(opened, step)
+      return await (opened.observation?.within ? opened.observation.within(work) : work())
     } catch (error) {
       errorCode = OrchestratorError.from(error).code
       throw error
     } finally {
-      const { status, completedAt, error, simulated } = flow
-      const result = flow.result && { ...flow.result, ...totalsOf([...execution.prior.results, ...settledResults(execution)]) }
-      const isSimulated = simulated || execution.progress.results.some((done) => done?.simulated)
-      await execution.log.finish({ status, completedAt, result, error, simulated: isSimulated }).finally(() => {
+      await restore(flow, job, execution).finally(() => {
         registry.remove(run)
         deps.live.ended(flow.id)
-        endObservation(execution, errorCode, now())
+        if (execution) endObservation(execution, errorCode, now())
       })
     }
+  }
+
+  /** Gives the flow its outcome back, also where no execution could be opened. */
+  function restore(flow: StoredFlow, job: FlowJob, execution: FlowExecution | undefined): Promise<void> {
+    const { status, completedAt, error, result, simulated } = flow
+    if (!execution) {
+      return store.journal.finish({ ...job, updates: [], outcome: { status, completedAt, error, result, simulated } })
+    }
+    const { prior, progress, log } = execution
+    return log.finish({
+      status,
+      completedAt,
+      error,
+      result: result && { ...result, ...totalsOf([...prior.results, ...settledResults(execution)]) },
+      simulated: simulated || progress.results.some((done) => done?.simulated),
+    })
   }
 
   async function runNext(execution: FlowExecution, step: FlowStep): Promise<StepResult> {
