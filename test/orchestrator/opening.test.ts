@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import type { ScriptedReply } from '../../src/providers/scripted.ts'
 import { createMemoryStore } from '../../src/repositories/memory/memory-store.ts'
+import type { StoredFlow } from '../../src/repositories/repository.ts'
 import { chain, rejected, step } from '../support/flows.ts'
 import { openMortalProcess } from '../support/mortal-process.ts'
 
@@ -79,5 +80,35 @@ test('a single step that is cancelled while its execution is opened leaves the f
   expect(await run).toMatchObject({ code: 'FLOW_CANCELLED' })
   expect(await orchestrator.getFlow(flowId, USER)).toEqual({ ...before, ownerEpoch: 2 })
   expect(sent).toHaveLength(2)
+  expect(await orchestrator.executeStep(flowId, 'a', USER)).toMatchObject({ status: 'SUCCESS' })
+})
+
+test.each([
+  ['RUNNING', 'COMPLETED'],
+  ['FAILED', 'COMPLETED'],
+] as const)('a single step that read its flow while it was %s gives it back as it is by then, %s', async (read, ended) => {
+  const memory = createMemoryStore()
+  let stale: StoredFlow | undefined
+  const find = async (flowId: string) => {
+    const found = stale ?? (await memory.flows.find(flowId))
+    stale = undefined
+    return found
+  }
+  const replies: ScriptedReply[] = ['one', rejected(), 'two']
+  const store = { ...memory, flows: { ...memory.flows, find } }
+  const { orchestrator, conversations } = await openMortalProcess({
+    store,
+    diesAt: () => false,
+    reply: () => replies.shift() ?? 'fine',
+  })
+  const { id: threadId } = await conversations.createThread(USER, {})
+  const { id: flowId } = await orchestrator.createFlow(threadId, USER, chain(step('a'), step('b')))
+  await orchestrator.executeFlow(flowId, USER, { input: 'x' }).catch(() => undefined)
+  const failed = await memory.flows.find(flowId)
+  await orchestrator.executeFlow(flowId, USER)
+  const before = await memory.flows.find(flowId)
+  stale = read === 'FAILED' ? failed : before && { ...before, status: 'RUNNING' }
+  await expect(orchestrator.executeStep(flowId, 'a', USER)).rejects.toMatchObject({ code: 'FLOW_ALREADY_RUNNING' })
+  expect(await memory.flows.find(flowId)).toMatchObject({ status: ended, result: before?.result })
   expect(await orchestrator.executeStep(flowId, 'a', USER)).toMatchObject({ status: 'SUCCESS' })
 })

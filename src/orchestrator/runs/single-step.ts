@@ -47,7 +47,7 @@ export function createSingleStep(deps: SingleStepDeps): ExecuteOneStep {
         },
       )
     }
-    if (status === 'PAUSED') throw notStartable(flowId, status)
+    if (!NOT_RUNNING.includes(status)) throw notStartable(flowId, status)
     const result = registry.detach(request, (run) => execute(run, request, step))
     if (!result) throw notStartable(request.flow.id, 'RUNNING')
     return result
@@ -57,7 +57,8 @@ export function createSingleStep(deps: SingleStepDeps): ExecuteOneStep {
     const { flow, input } = request
     const claim = {
       flowId: flow.id,
-      from: NOT_RUNNING,
+      // Its outcome is given back afterwards, so it must be the one that was read.
+      from: [flow.status],
       ownerId: deps.ownerId,
       startedAt: flow.startedAt ?? now(),
       // The flow keeps its own prompt, from which its other results were made.
@@ -65,7 +66,10 @@ export function createSingleStep(deps: SingleStepDeps): ExecuteOneStep {
       metadata: flow.metadata,
     }
     const claimed = await store.journal.claim(claim)
-    if (!('epoch' in claimed)) throw notStartable(flow.id, claimed.status, claimed.newerVersion)
+    if (!('epoch' in claimed)) {
+      const hasRun = claimed.status !== undefined && NOT_RUNNING.includes(claimed.status)
+      throw notStartable(flow.id, hasRun ? 'RUNNING' : claimed.status, claimed.newerVersion)
+    }
     const job = { flowId: flow.id, epoch: claimed.epoch }
     let execution: FlowExecution | undefined
     let errorCode: ErrorCode | undefined
