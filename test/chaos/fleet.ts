@@ -96,7 +96,12 @@ export function judgeFleet(flows: readonly FleetFlow[], outcomes: readonly Store
       calls += asked.length
       const answered = asked.filter(({ answeredAtMs }) => answeredAtMs !== undefined).length
       repeatedAnswers += Math.max(0, answered - 1)
-      if ((stored?.doubled[step] ?? 0) + (stored?.aborted[step] ?? 0) < asked.length - 1) unmarked.push(`${flowId} ${step}`)
+      const doubled = stored?.doubled[step] ?? 0
+      const aborted = stored?.aborted[step] ?? 0
+      if (doubled + aborted < asked.length - 1) {
+        const times = asked.map(({ arrivedAtMs, answeredAtMs }) => `${Math.round(arrivedAtMs)} to ${Math.round(answeredAtMs ?? 0)}`)
+        unmarked.push(`${flowId} ${step}: called at ${times.join(', ')}; ${doubled} doubled, ${aborted} aborted`)
+      }
       if (stored?.outputs[step] !== answerOf(run, step)) wrong.push(`${flowId} ${step}`)
       const needed = dependsOn.map((id) => answerOf(run, id))
       if (asked.some(({ text }) => needed.some((output) => !text.includes(output)))) unfed.push(`${flowId} ${step}`)

@@ -72,6 +72,8 @@ describe.each(isShort ? CHAOS_ENGINES.slice(0, 1) : CHAOS_ENGINES)('$name', ({ c
       let waiting = FLOWS
       const startAll = async () => {
         while (waiting-- > 0) {
+          // A flow begins when both workers are there, so that the kills meet flows in their midst, not queued ones.
+          await replacing
           const flow = await fleet.run(define)
           flows.push(flow)
           await outcomes.until([flow.flowId], ['COMPLETED'], GUARD_MS)
@@ -88,7 +90,7 @@ describe.each(isShort ? CHAOS_ENGINES.slice(0, 1) : CHAOS_ENGINES)('$name', ({ c
         `${completed} of ${FLOWS} complete, ${verdict.calls} calls, ${verdict.repeatedAnswers} answers paid again after ${kills} kills`,
       )
       expect(completed).toBe(FLOWS)
-      expect(kills).toBeGreaterThan(0)
+      expect(kills).toBeGreaterThanOrEqual(FLOWS / 30)
       expect(verdict.wrong).toEqual([])
       expect(verdict.unmarked).toEqual([])
       expect(verdict.unfed).toEqual([])

@@ -73,6 +73,35 @@ const unavailable = () => new OrchestratorError('PROVIDER_UNAVAILABLE', 'not now
 const promptOf = (asked: string): string => /do (\w+)/.exec(asked)?.[1] ?? ''
 
 describe('a call in flight at a crash', () => {
+  test('a flow that was queued here and died in another process comes back with its lost call', async () => {
+    const store = createMemoryStore()
+    let isFree = false
+    const reply = (): ScriptedReply => (isFree ? 'fine' : { text: 'half of it', hang: true })
+    const { orchestrator, conversations, sent } = await openMortalProcess({
+      store,
+      reply,
+      diesAt: () => false,
+      config: { ...config, maxRunningFlows: 1 },
+    })
+    const { id: threadId } = await conversations.createThread(USER, {})
+    const create = async () => (await orchestrator.createFlow(threadId, USER, chain(step('a')))).id
+    const running = await create()
+    await orchestrator.startFlow(running, USER, { input: 'x', streaming: true })
+    await expect.poll(() => sent.length).toBe(1)
+    const queued = await create()
+    const end = orchestrator.executeFlow(queued, USER, { input: 'x', resumeAfterCrash: true })
+    await expect.poll(async () => (await orchestrator.getFlowStatus(queued)).queuedAt).toBeInstanceOf(Date)
+
+    const claim = { ownerId: 'another', startedAt: new Date(), registered: [] }
+    expect(await store.queue.claimNext(claim)).toEqual({ flowId: queued, epoch: 1 })
+    expect(await store.queue.release({ flowId: queued, epoch: 1 })).toBe(true)
+    isFree = true
+    await orchestrator.cancelFlow(running, USER)
+    expect(await end).toMatchObject({ status: 'COMPLETED' })
+    const [result] = await store.flows.stepResults(queued)
+    expect(result?.attempts.map(({ possiblyDoubleBilled = false }) => possiblyDoubleBilled)).toEqual([true, false])
+  })
+
   test('the lost call is an attempt of its own with its estimated cost, which totals count', async () => {
     const world = await createWorld(chain(step('a', { settings: { maxTokens: 10 } }), step('b', { settings: { maxTokens: 10 } })))
     expect(await world.run({ diesAt: diesAt('answer', 2) })).toBe('died')

@@ -100,7 +100,7 @@ export function createFlowExecutions(deps: FlowExecutionsDeps) {
   async function open(job: FlowJob, cancellation: CancellationToken): Promise<FlowExecution> {
     const run = findRun(job)
     try {
-      const request = run?.request ?? (await repeatRead(() => readRequest(job.flowId), [cancellation]))
+      const request = await repeatRead(() => requestOf(job, run), [cancellation])
       const execution = await deps.openExecution(request, { job, cancellation })
       if (run) run.execution = execution
       return execution
@@ -117,9 +117,13 @@ export function createFlowExecutions(deps: FlowExecutionsDeps) {
     if (flow) await settleUndriven(deps, job, error.with({ flowId: job.flowId }), flow.simulated)
   }
 
-  async function readRequest(flowId: string): Promise<StartRequest> {
+  /** A flow that has had another owner since its start here has changed: the request describes a state of before. */
+  async function requestOf({ flowId, epoch }: FlowJob, run: Run | undefined): Promise<StartRequest> {
+    const request = run?.request
+    if (request?.flow.ownerEpoch === epoch - 1) return request
     const flow = await store.flows.find(flowId)
     if (!flow) throw flowNotFound(flowId)
+    if (request) return { ...request, flow }
     const input = await readInput(flow)
     return { flow, definition: definitions.rebuild(flow), input, options: fromQueuedOptions(flow) }
   }
