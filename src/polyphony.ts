@@ -241,6 +241,9 @@ async function compose(config: PolyphonyConfig, openedEngine: OpenedEngine, data
     },
     engineHealth: createQueueHealth({ engine, queue: store.queue, requirements: definitions.requirements }),
     startBackgroundWork() {
+      // A complete answer that waits for its price is not stored yet and would be paid again after a crash. A list that
+      // cannot be loaded fails where it is used.
+      void models.prices.load().catch(() => undefined)
       webhooks.delivery.start()
       schedules.claimer.start()
     },

@@ -91,6 +91,8 @@ export interface PriceBook {
    * list is loaded.
    */
   price(provider: PricingIdentity, answer: PricedAnswer, usage: Usage): Promise<Cost | undefined> | Cost | undefined
+  /** Loads the list before its first use. */
+  load(): Promise<void>
   /** Maximum cost of one request in US dollars; `undefined` if the model has no price, 0 for the simulator. */
   worstCase(provider: PricingIdentity, model: string, inputTokens: number, maxOutputTokens: number): Promise<number | undefined>
 }

@@ -16,6 +16,33 @@ describeCallLayer({
   create: () => layerWith({ maxConcurrency: 2, requestsPerMinute: 60, tokensPerMinute: 1_000 }),
 })
 
+test('a call takes its slot when its provider is loaded, and a provider that cannot be loaded fails in its own attempt', async () => {
+  const loading: string[] = []
+  let load = (_: PromiseSettledResult<void>['status']) => {}
+  const ready = (provider: string) => {
+    loading.push(provider)
+    return new Promise<void>((resolve, reject) => {
+      load = (status) => (status === 'fulfilled' ? resolve() : reject(new Error('not installed')))
+    })
+  }
+  const layer = rateLimit({ ratesOf: () => ({ maxConcurrency: 1 }), ready, retryAfterCapMs: 0, jitterMs: 0 }, manualClock())
+  const sent: string[] = []
+  const call = layer(async ({ provider }) => {
+    sent.push(provider)
+    return callAnswer()
+  })
+  for (const status of ['fulfilled', 'rejected'] as const) {
+    const name = status
+    const calls = [call(prepared({ provider: name }), tryContext()), call(prepared({ provider: name }), tryContext())]
+    await settled()
+    expect(sent).not.toContain(name)
+    load(status)
+    await Promise.all(calls)
+  }
+  expect(loading).toEqual(['fulfilled', 'rejected'])
+  expect(sent).toEqual(['fulfilled', 'fulfilled', 'rejected', 'rejected'])
+})
+
 describe('concurrency', () => {
   /** Calls that end when told, in the order in which they were let in. */
   function held(rates: Rates) {

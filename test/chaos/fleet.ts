@@ -99,7 +99,9 @@ export function judgeFleet(flows: readonly FleetFlow[], outcomes: readonly Store
       const doubled = stored?.doubled[step] ?? 0
       const aborted = stored?.aborted[step] ?? 0
       if (doubled + aborted < asked.length - 1) {
-        const times = asked.map(({ arrivedAtMs, answeredAtMs }) => `${Math.round(arrivedAtMs)} to ${Math.round(answeredAtMs ?? 0)}`)
+        const times = asked.map(
+          ({ arrivedAtMs, answeredAtMs }) => `${Math.round(arrivedAtMs)} to ${Math.round(answeredAtMs ?? 0)}`,
+        )
         unmarked.push(`${flowId} ${step}: called at ${times.join(', ')}; ${doubled} doubled, ${aborted} aborted`)
       }
       if (stored?.outputs[step] !== answerOf(run, step)) wrong.push(`${flowId} ${step}`)

@@ -16,6 +16,7 @@ const checkFlow = (unpriced = NONE, budgets: readonly BudgetReport[] = []) =>
     providers: { assertUsable: () => {} },
     prices: {
       price: () => Promise.resolve(undefined),
+      load: () => Promise.resolve(),
       worstCase: ({ id }, _model, inputTokens, maxOutputTokens) =>
         Promise.resolve(unpriced.has(id) ? undefined : (inputTokens + maxOutputTokens) / 1_000),
     },

@@ -28,6 +28,11 @@ interface Waiter {
 const BATCH_MS = 50
 /** Most slots of one statement, for accounts whose requests have no rate. */
 const MAX_BATCH = 20
+/**
+ * The first request of a process is sent late, because its code runs for the first time, and would lie closer to the
+ * next ones than the rate allows. It takes the slots of so many milliseconds after its own as well.
+ */
+const FIRST_REQUEST_MS = 300
 /** A slot that this process is late for by more than this, and by more than half an interval, is not used. */
 const LATE_MS = 20
 /** Milliseconds until slots of `maxConcurrency` that other processes hold are asked for again. */
@@ -47,9 +52,11 @@ export function createSharedGate(deps: SharedGateDeps): Gate {
   const { account, rates, shared, fallback, clock, warn, jitterMs } = deps
   const intervalMs = intervalOf(rates)
   const batchSize = batchSizeOf(rates, intervalMs)
+  const spareSlots = intervalMs === 0 ? 0 : Math.floor(FIRST_REQUEST_MS / intervalMs)
   const toleratedMs = Math.max(LATE_MS, intervalMs / 2)
   const maxTokens = Math.max(1, rates.tokensPerMinute ?? Number.POSITIVE_INFINITY)
   const queue = new Set<Waiter>()
+  let isFirst = true
   let isPumping = false
   let awayUntil = 0
   let closedUntil = 0
@@ -84,14 +91,16 @@ export function createSharedGate(deps: SharedGateDeps): Gate {
   }
 
   async function takeSlots(): Promise<void> {
-    const wanted = [...queue].slice(0, batchSize).map(({ tokens }) => ({ id: randomUUID(), tokens }))
+    const wanted = [...queue].slice(0, isFirst ? 1 : batchSize).map(({ tokens }) => toSlot(tokens))
+    const spare = Array.from({ length: isFirst ? spareSlots : 0 }, () => toSlot(0))
+    const slots = [...wanted, ...spare]
     const askedAt = clock.now()
-    const { granted, waitMs, closedForMs } = await shared.take({ account, rates, slots: wanted })
+    const { granted, waitMs, closedForMs } = await shared.take({ account, rates, slots })
     if (closedForMs > 0) return untilOpen(closedForMs)
     if (granted === 0) return waitMs > 0 ? pause(Math.min(waitMs, LONGEST_TOKEN_WAIT_MS)) : untilFree()
     // The store read its clock between the request and its answer.
     const firstAt = (askedAt + clock.now()) / 2 + waitMs
-    const unused: typeof wanted = []
+    const unused = slots.slice(wanted.length, granted)
     for (const [index, slot] of wanted.slice(0, granted).entries()) {
       const dueAt = firstAt + index * intervalMs
       const leftMs = dueAt - clock.now()
@@ -130,6 +139,7 @@ export function createSharedGate(deps: SharedGateDeps): Gate {
 
   function admit(waiter: Waiter, { id, tokens }: { readonly id: string; readonly tokens: number }): void {
     queue.delete(waiter)
+    isFirst = false
     let unused = 0
     waiter.admit({
       correct(used) {
@@ -194,5 +204,7 @@ const batchSizeOf = ({ tokensPerMinute }: Rates, intervalMs: number): number => 
   if (tokensPerMinute !== undefined) return 1
   return intervalMs === 0 ? MAX_BATCH : Math.max(1, Math.floor(BATCH_MS / intervalMs))
 }
+
+const toSlot = (tokens: number) => ({ id: randomUUID(), tokens })
 
 const sumOf = (slots: readonly { readonly tokens: number }[]): number => slots.reduce((sum, { tokens }) => sum + tokens, 0)

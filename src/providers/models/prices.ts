@@ -68,6 +68,9 @@ export function createPriceBook({ overrides = {}, now = Date.now }: PriceBookOpt
 
   return {
     price,
+    async load() {
+      await open()
+    },
     async worstCase(provider, model, inputTokens, maxOutputTokens) {
       if (provider.simulated) return 0
       const usage: Usage = { inputTokens, outputTokens: maxOutputTokens, source: 'estimated' }
