@@ -20,6 +20,8 @@ export const CALL_MOMENTS = ['requested', 'half answered', 'answered'] as const
 export type CallMoment = (typeof CALL_MOMENTS)[number]
 
 export interface CallLogOptions {
+  /** Whether calls are recorded; default `true`. */
+  readonly keepsCalls?: boolean
   /** Milliseconds that the answer to a call takes; called after its moment `requested`. */
   readonly answerMs: (call: LoggedCall) => number
   /** Called at each moment of each call; `number` counts the calls of all runs from 1. */
@@ -43,14 +45,14 @@ export const stepMark = (run: string, step: string): string => `RUN(${run})STEP(
 export const answerOf = (run: string, step: string): string => `answer of ${step} in ${run}`
 
 /** A provider that records every call and streams its answer in four pieces. */
-export async function createCallLog({ answerMs, onMoment }: CallLogOptions): Promise<CallLog> {
+export async function createCallLog({ answerMs, onMoment, keepsCalls = true }: CallLogOptions): Promise<CallLog> {
   const calls: LoggedCall[] = []
   const ends = new Map<LoggedCall, Promise<void>>()
   const server = await createLoopback(({ text, response, closed }) => {
     const [, run = '', step = ''] = /RUN\(([^)]*)\)STEP\(([^)]*)\)/.exec(text) ?? []
     const call: LoggedCall = { run, step, text, arrivedAtMs: performance.now() }
-    const number = calls.push(call)
-    ends.set(call, closed)
+    const number = keepsCalls ? calls.push(call) : 0
+    if (keepsCalls) ends.set(call, closed)
     response.once('close', () => {
       if (call.answeredAtMs === undefined) call.closedAtMs = performance.now()
     })
