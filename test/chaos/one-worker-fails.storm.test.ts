@@ -14,7 +14,7 @@ const STEPS = 5
 const GUARD_MS = 120_000
 const TIMEOUT_MS = 120_000 + RUNS * 60_000
 
-describe.each(CHAOS_ENGINES)('$name', ({ configOf, problem, clear }) => {
+describe.each(CHAOS_ENGINES)('$name', ({ name, configOf, problem, clear }) => {
   let postgres: TestPostgres
   let provider: CallLog
   let outcomes: OutcomeReader
@@ -85,6 +85,32 @@ describe.each(CHAOS_ENGINES)('$name', ({ configOf, problem, clear }) => {
         await fleet.replace(index)
       }
       console.log(`a killed worker to the next call: ${milliseconds(waits)} in ${RUNS} runs`)
+    },
+  )
+
+  test.runIf(name.startsWith('bullmq') && !problem)(
+    'the second flow of a slot is continued by another worker when the first one is killed',
+    { timeout: TIMEOUT_MS },
+    async () => {
+      await endWorkers()
+      const lone = new Fleet(configOf(postgres.url, provider.url), outcomes)
+      await lone.add(1)
+      const jobs: (string | null)[] = []
+      const startFlow = async () => {
+        const third = callOf('s3')
+        const flow = await lone.run((run) => lineOf(run, STEPS))
+        await third
+        jobs.push(await outcomes.jobOf(flow.flowId))
+        return flow
+      }
+      const first = await startFlow()
+      await outcomes.until([first.flowId], ['COMPLETED'], GUARD_MS)
+      const second = await startFlow()
+      expect(jobs[0]).toMatch(/./)
+      expect(jobs[1]).toBe(jobs[0])
+      await lone.replace(0)
+      await judge(second, 1)
+      expect((await outcomes.written(second.flowId)).ownerEpoch).toBeGreaterThan(1)
     },
   )
 

@@ -104,6 +104,15 @@ export class OutcomeReader {
     return rows[0]?.pid
   }
 
+  /** Id of the job in whose slot the flow runs; `null` without one. */
+  async jobOf(flowId: string): Promise<string | null> {
+    const { rows } = await this.#pool.query<{ job_id: string | null }>(
+      'select job_id from polyphony_flow_claims where flow_id = $1 and owner_id is not null',
+      [flowId],
+    )
+    return rows[0]?.job_id ?? null
+  }
+
   /** Everything that is stored of the flow and its thread. */
   async written(flowId: string): Promise<WrittenFlow> {
     const { rows } = await this.#pool.query<WrittenFlow>(WRITTEN, [flowId])
