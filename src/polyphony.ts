@@ -210,7 +210,13 @@ async function compose(config: PolyphonyConfig, openedEngine: OpenedEngine, data
     logger,
   })
   await ownership.start()
-  if (config.engine === 'bullmq' && config.takesFlows) await engine.takeQueued()
+  // A complete answer that waits for its price is not stored yet and would be paid again after a crash. A list that
+  // cannot be loaded fails where it is used.
+  const loadPrices = () => void models.prices.load().catch(() => undefined)
+  if (config.engine === 'bullmq' && config.takesFlows) {
+    loadPrices()
+    await engine.takeQueued()
+  }
   const pruning = [startPruning(store.updates, config.updates.retentionMs), startPruningCallers(store)]
   if (config.webhooks.length > 0) pruning.push(startPruningDeliveries(store.webhooks))
 
@@ -241,9 +247,7 @@ async function compose(config: PolyphonyConfig, openedEngine: OpenedEngine, data
     },
     engineHealth: createQueueHealth({ engine, queue: store.queue, requirements: definitions.requirements }),
     startBackgroundWork() {
-      // A complete answer that waits for its price is not stored yet and would be paid again after a crash. A list that
-      // cannot be loaded fails where it is used.
-      void models.prices.load().catch(() => undefined)
+      loadPrices()
       webhooks.delivery.start()
       schedules.claimer.start()
     },

@@ -24,7 +24,7 @@ export interface AttemptOptions {
   readonly onActivity?: () => void
 }
 
-export interface CallDeps extends LedgerDeps, Pick<RateLimitDeps, 'ratesOf' | 'ready' | 'sharedRates' | 'warn'> {
+export interface CallDeps extends LedgerDeps, Pick<RateLimitDeps, 'ratesOf' | 'loadProvider' | 'sharedRates' | 'warn'> {
   /** Sends one request to one provider. Must meet the contract of `Provider.generate`. */
   readonly attempt: (request: PreparedRequest, options: AttemptOptions) => Promise<ModelResponse>
   /** Implemented by createPriceBook. */
@@ -43,12 +43,12 @@ export function createCall(deps: CallDeps): Call {
   const clock = deps.clock ?? systemClock
   const retrySettings = { ...RETRY_DEFAULTS, ...deps.retry }
   const { baseDelayMs: jitterMs, retryAfterCapMs } = retrySettings
-  const { ratesOf, ready, sharedRates, warn } = deps
+  const { ratesOf, loadProvider, sharedRates, warn } = deps
   const layers: readonly CallLayer[] = [
     retry(retrySettings, clock),
     announcedRepeats,
     limits(deps.worstCaseUsd),
-    rateLimit({ ratesOf, ready, sharedRates, warn, retryAfterCapMs, jitterMs }, clock),
+    rateLimit({ ratesOf, loadProvider, sharedRates, warn, retryAfterCapMs, jitterMs }, clock),
     circuitBreaker({ ...CIRCUIT_BREAKER_DEFAULTS, ...deps.circuitBreaker }, clock),
     attemptLedger(deps, clock),
     streamTimeout(clock),

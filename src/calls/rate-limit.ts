@@ -18,7 +18,7 @@ export interface RateLimitDeps {
    * Loads what the first request to a provider needs. A request that is sent late, after its slot, would lie closer to
    * the next ones than the rate allows. The attempt itself reports a failure.
    */
-  readonly ready?: (provider: string) => Promise<unknown>
+  readonly loadProvider?: (provider: string) => Promise<unknown>
   /** A 429 with a longer wait than this holds back only its own call. Milliseconds. */
   readonly retryAfterCapMs: number
   /** Upper bound on the random wait after a pause, milliseconds. */
@@ -35,7 +35,7 @@ export interface RateLimitDeps {
  * account for all processes.
  */
 export const rateLimit = (deps: RateLimitDeps, clock: Clock): CallLayer => {
-  const { ratesOf, ready, retryAfterCapMs, jitterMs, sharedRates, warn = () => {} } = deps
+  const { ratesOf, loadProvider, retryAfterCapMs, jitterMs, sharedRates, warn = () => {} } = deps
   const closures = sharedRates && createAccountClosures(sharedRates, clock, warn)
   const gates = new Map<string, Promise<Gate>>()
   const heldUntil = new Map<string, number>()
@@ -49,7 +49,7 @@ export const rateLimit = (deps: RateLimitDeps, clock: Clock): CallLayer => {
   }
 
   const openGate = async (account: string, rates: Rates): Promise<Gate> => {
-    const [fallback] = await Promise.all([createGate(rates, clock), ready?.(account).catch(() => undefined)])
+    const [fallback] = await Promise.all([createGate(rates, clock), loadProvider?.(account).catch(() => undefined)])
     if (!sharedRates) return fallback
     return createSharedGate({ account, rates, shared: sharedRates, fallback, clock, warn, jitterMs })
   }

@@ -40,7 +40,7 @@ export function createModels(config: PolyphonyConfig, { sharedRates, warn }: Sha
       prices.worstCase(pricingOf(provider), model, inputTokens, maxOutputTokens),
     isSimulated,
     ratesOf: createRatesOf(accounts),
-    ready: providers.get,
+    loadProvider: providers.get,
     sharedRates,
     warn,
     retry: config.retry,

@@ -19,13 +19,16 @@ describeCallLayer({
 test('a call takes its slot when its provider is loaded, and a provider that cannot be loaded fails in its own attempt', async () => {
   const loading: string[] = []
   let load = (_: PromiseSettledResult<void>['status']) => {}
-  const ready = (provider: string) => {
+  const loadProvider = (provider: string) => {
     loading.push(provider)
     return new Promise<void>((resolve, reject) => {
       load = (status) => (status === 'fulfilled' ? resolve() : reject(new Error('not installed')))
     })
   }
-  const layer = rateLimit({ ratesOf: () => ({ maxConcurrency: 1 }), ready, retryAfterCapMs: 0, jitterMs: 0 }, manualClock())
+  const layer = rateLimit(
+    { ratesOf: () => ({ maxConcurrency: 1 }), loadProvider, retryAfterCapMs: 0, jitterMs: 0 },
+    manualClock(),
+  )
   const sent: string[] = []
   const call = layer(async ({ provider }) => {
     sent.push(provider)

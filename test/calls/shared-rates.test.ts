@@ -99,6 +99,63 @@ describe('rates over all processes', () => {
     expect(third - second).toBeLessThanOrEqual(110)
   })
 
+  test.each([
+    [600, 60],
+    [600, 400],
+    [6_000, 30],
+    [6_000, 60],
+  ])(
+    'at %i per minute a process whose timers are %i ms late takes its part, and the rate holds',
+    async (requestsPerMinute, byMs) => {
+      const clock = manualClock()
+      const { shared } = memoryRates(clock)
+      const late = { ...clock, startTimer: (delayMs: number, run: () => void) => clock.startTimer(delayMs + byMs, run) }
+      const sent = new Map([clock, late].map((own) => [own, [] as number[]]))
+      for (const [own, times] of sent) {
+        const gate = gateOf({ requestsPerMinute }, shared, own)
+        const sendAll = async (): Promise<void> => {
+          await gate.enter(0, never)
+          times.push(clock.now())
+          await sendAll()
+        }
+        for (let caller = 0; caller < 20; caller++) void sendAll()
+      }
+      await clock.pass(10_000)
+      const all = [...sent.values()].flat().sort((a, b) => a - b)
+      const inSecond = all.map((at) => all.filter((other) => other >= at && other < at + 1_000).length)
+      expect(Math.max(...inSecond)).toBeLessThanOrEqual(requestsPerMinute / 60 + Math.max(1, requestsPerMinute / 600))
+      const [onTime = [], lately = []] = sent.values()
+      expect(onTime.length).toBeGreaterThan(requestsPerMinute / 40)
+      expect(lately.length).toBeGreaterThan(requestsPerMinute / 60)
+    },
+  )
+
+  test('a slot whose request was aborted is not used by a request that needs more tokens', async () => {
+    const clock = manualClock()
+    const { shared } = memoryRates(clock)
+    const taken: number[] = []
+    const given: number[] = []
+    const counting: SharedRates = {
+      ...shared,
+      take: (request) => {
+        taken.push(request.slots.reduce((sum, { tokens }) => sum + tokens, 0))
+        return shared.take(request)
+      },
+      leave: async (_account, _rates, _ids, unusedTokens) => void given.push(unusedTokens),
+    }
+    const gate = gateOf({ requestsPerMinute: 60, tokensPerMinute: 100_000 }, counting, clock)
+    await gate.enter(1, never)
+    const abort = new AbortController()
+    const small = gate.enter(10, abort.signal)
+    const big = gate.enter(50_000, never)
+    await settled()
+    abort.abort(new Error('stop'))
+    await expect(small).rejects.toThrow('stop')
+    await clock.pass(3_000)
+    await big
+    expect([taken, given]).toEqual([[1, 10, 50_000], [10]])
+  })
+
   test('slots of maxConcurrency are taken together and given back when requests end', async () => {
     const clock = manualClock()
     const { shared, state } = memoryRates(clock)

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { Clock } from '../../async/clock.ts'
 import type { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { Gate, Pass, Rates } from '../gate.ts'
-import { intervalOf, type SharedRates } from './shared-rates.ts'
+import { intervalOf, type SharedRates, type SlotRequest } from './shared-rates.ts'
 
 export interface SharedGateDeps {
   readonly account: string
@@ -15,6 +15,8 @@ export interface SharedGateDeps {
   /** Upper bound on the random wait after a pause, milliseconds. */
   readonly jitterMs: number
 }
+
+type Slot = SlotRequest['slots'][number]
 
 interface Waiter {
   readonly tokens: number
@@ -29,12 +31,14 @@ const BATCH_MS = 50
 /** Most slots of one statement, for accounts whose requests have no rate. */
 const MAX_BATCH = 20
 /**
- * The first request of a process is sent late, because its code runs for the first time, and would lie closer to the
- * next ones than the rate allows. It takes the slots of so many milliseconds after its own as well.
+ * Milliseconds by which the first request of a process to an account is expected to be late, because its code runs for
+ * the first time.
  */
-const FIRST_REQUEST_MS = 300
-/** A slot that this process is late for by more than this, and by more than half an interval, is not used. */
+const FIRST_LATE_MS = 250
+/** A request may be late by this, or by half an interval. */
 const LATE_MS = 20
+/** Spare slots cover at most so many milliseconds; a request that is later takes a new slot. */
+const LONGEST_LATE_MS = 1_000
 /** Milliseconds until slots of `maxConcurrency` that other processes hold are asked for again. */
 const TAKEN_POLL_MS = 100
 /** Longest wait for tokens after which they are asked for again: other processes may have given some back. */
@@ -47,16 +51,18 @@ const AWAY_MS = 5_000
 /**
  * The queue of the requests of this process to one account whose rates hold over all processes. Its first waiters take
  * slots when they are due soon; no process takes slots far ahead, because an aborted call could not return them.
+ *
+ * A request that is sent late, after its slot, would lie closer to the next ones than the rate allows. A process that
+ * was late therefore takes spare slots behind its next ones, as many as cover that time, and leaves them unused.
  */
 export function createSharedGate(deps: SharedGateDeps): Gate {
   const { account, rates, shared, fallback, clock, warn, jitterMs } = deps
   const intervalMs = intervalOf(rates)
   const batchSize = batchSizeOf(rates, intervalMs)
-  const spareSlots = intervalMs === 0 ? 0 : Math.floor(FIRST_REQUEST_MS / intervalMs)
   const toleratedMs = Math.max(LATE_MS, intervalMs / 2)
   const maxTokens = Math.max(1, rates.tokensPerMinute ?? Number.POSITIVE_INFINITY)
   const queue = new Set<Waiter>()
-  let isFirst = true
+  let lateMs = FIRST_LATE_MS
   let isPumping = false
   let awayUntil = 0
   let closedUntil = 0
@@ -90,31 +96,46 @@ export function createSharedGate(deps: SharedGateDeps): Gate {
     }
   }
 
+  /** Slots that cover the time by which this process was late. */
+  const countSpare = (): number =>
+    intervalMs === 0 ? 0 : Math.ceil(Math.max(0, Math.min(lateMs, LONGEST_LATE_MS) - toleratedMs) / intervalMs)
+
   async function takeSlots(): Promise<void> {
-    const wanted = [...queue].slice(0, isFirst ? 1 : batchSize).map(({ tokens }) => toSlot(tokens))
-    const spare = Array.from({ length: isFirst ? spareSlots : 0 }, () => toSlot(0))
+    const wanted = [...queue].slice(0, batchSize).map(({ tokens }) => createSlot(tokens))
+    const spare = Array.from({ length: countSpare() }, () => createSlot(0))
     const slots = [...wanted, ...spare]
     const askedAt = clock.now()
     const { granted, waitMs, closedForMs } = await shared.take({ account, rates, slots })
     if (closedForMs > 0) return untilOpen(closedForMs)
     if (granted === 0) return waitMs > 0 ? pause(Math.min(waitMs, LONGEST_TOKEN_WAIT_MS)) : untilFree()
+    leaveUnused(slots.slice(wanted.length, granted))
     // The store read its clock between the request and its answer.
     const firstAt = (askedAt + clock.now()) / 2 + waitMs
-    const unused = slots.slice(wanted.length, granted)
+    const coveredMs = toleratedMs + Math.max(0, granted - wanted.length) * intervalMs
+    const unused: Slot[] = []
+    let latestMs = 0
     for (const [index, slot] of wanted.slice(0, granted).entries()) {
       const dueAt = firstAt + index * intervalMs
       const leftMs = dueAt - clock.now()
       if (leftMs > 1) await sleep(leftMs)
+      const slotLateMs = clock.now() - dueAt
+      latestMs = Math.max(latestMs, slotLateMs)
       const [waiter] = queue
-      // Requests that are sent late lie closer to the later ones than the rate allows.
-      if (waiter && clock.now() - dueAt <= toleratedMs) admit(waiter, slot)
+      // Another request than the one for which tokens were taken may be the first by now, and need more of them.
+      if (waiter && slotLateMs <= coveredMs && waiter.tokens <= slot.tokens) admit(waiter, slot)
       else unused.push(slot)
     }
-    if (unused.length > 0)
-      leave(
-        unused.map(({ id }) => id),
-        sumOf(unused),
-      )
+    lateMs = latestMs
+    leaveUnused(unused)
+  }
+
+  function leaveUnused(slots: readonly Slot[]): void {
+    if (slots.length === 0) return
+    const tokens = slots.reduce((sum, slot) => sum + slot.tokens, 0)
+    leave(
+      slots.map(({ id }) => id),
+      tokens,
+    )
   }
 
   async function untilOpen(closedForMs: number): Promise<void> {
@@ -137,9 +158,8 @@ export function createSharedGate(deps: SharedGateDeps): Gate {
     await pause(TAKEN_POLL_MS * (0.5 + clock.random()))
   }
 
-  function admit(waiter: Waiter, { id, tokens }: { readonly id: string; readonly tokens: number }): void {
+  function admit(waiter: Waiter, { id, tokens }: Slot): void {
     queue.delete(waiter)
-    isFirst = false
     let unused = 0
     waiter.admit({
       correct(used) {
@@ -205,6 +225,4 @@ const batchSizeOf = ({ tokensPerMinute }: Rates, intervalMs: number): number => 
   return intervalMs === 0 ? MAX_BATCH : Math.max(1, Math.floor(BATCH_MS / intervalMs))
 }
 
-const toSlot = (tokens: number) => ({ id: randomUUID(), tokens })
-
-const sumOf = (slots: readonly { readonly tokens: number }[]): number => slots.reduce((sum, { tokens }) => sum + tokens, 0)
+const createSlot = (tokens: number): Slot => ({ id: randomUUID(), tokens })

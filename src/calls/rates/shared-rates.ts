@@ -22,9 +22,8 @@ export interface SlotAnswer {
 }
 
 /**
- * Rates of provider accounts over all processes, on the clock of the store. Implemented on Postgres by
- * createProviderRateRepository and on Redis by createRedisProviderRates. Every method rejects with
- * DATABASE_UNAVAILABLE when the store does not answer.
+ * Rates of provider accounts over all processes, on the clock of the store. Implemented by
+ * createProviderRateRepository. Every method rejects with DATABASE_UNAVAILABLE when the store does not answer.
  */
 export interface SharedRates {
   /**
