@@ -191,6 +191,7 @@ async function compose(config: PolyphonyConfig, openedEngine: OpenedEngine, data
     executeOneStep,
     ...createWaiting({ store, flows, executions, now }),
     live,
+    ownerId: owner.id,
     ownershipWatch,
     executorOf: (type) => executors[type],
     now,

@@ -60,7 +60,7 @@ export function createLocalEngine({ runs, flows, ownerId, registered, limits, ta
     claiming++
     try {
       const claimed = await flows.claim({ ...start, ownerId })
-      if (!('epoch' in claimed)) throw notStartable(start.flowId, claimed.status, claimed.newerVersion)
+      if (!('epoch' in claimed)) throw notStartable(start.flowId, claimed)
       drive({ flowId: start.flowId, epoch: claimed.epoch }, how)
     } finally {
       claiming--
@@ -119,7 +119,7 @@ export function createLocalEngine({ runs, flows, ownerId, registered, limits, ta
         return 'running'
       }
       const queued = await flows.enqueue(start)
-      if (!('epoch' in queued)) throw notStartable(start.flowId, queued.status, queued.newerVersion)
+      if (!('epoch' in queued)) throw notStartable(start.flowId, queued)
       startTaking()
       recheckQueue()
       return 'queued'

@@ -27,6 +27,8 @@ export interface OrchestratorServiceDeps {
   readonly storeFlow: StoreFlow
   readonly executions: FlowExecutions
   readonly live: LiveUpdates
+  /** Of this process. */
+  readonly ownerId: string
   readonly ownershipWatch: Pick<OwnershipWatch, 'publishTaken'>
   /** Implemented by createCheckFlow. */
   readonly checkFlow: CheckFlow

@@ -14,6 +14,7 @@ import type { CheckFlowOptions, FlowCheck } from './inspect/check-flow.ts'
 import type { FlowFinding } from './inspect/flow-finding.ts'
 import type { PreflightOptions } from './inspect/preflight.ts'
 import type { OrchestratorServiceDeps } from './orchestrator-service-deps.ts'
+import { repeatWhileChanged } from './repeat-changed.ts'
 import { type CallerRuns, createCallerRuns } from './runs/caller-runs.ts'
 import { toRerun } from './runs/rerun.ts'
 import { resolveInput } from './runs/run-input.ts'
@@ -150,7 +151,11 @@ export class OrchestratorService {
    * result. A step that has succeeded before runs again as its next iteration. `input` replaces the user's prompt.
    * Needs `write`.
    */
-  async executeStep(flowId: string, stepId: string, userId: string, input?: string): Promise<StepResult> {
+  executeStep(flowId: string, stepId: string, userId: string, input?: string): Promise<StepResult> {
+    return repeatWhileChanged(() => this.#executeStep(flowId, stepId, userId, input))
+  }
+
+  async #executeStep(flowId: string, stepId: string, userId: string, input: string | undefined): Promise<StepResult> {
     const flow = await this.#deps.access.findFlow(flowId, userId, 'write')
     const definition = this.#deps.definitions.rebuild(flow)
     const { step } = getStep(flowId, definition, stepId)

@@ -1,5 +1,5 @@
 import type { CallIntent } from '../domain/execution/call-intent.ts'
-import type { FlowStart } from '../domain/execution/flow.ts'
+import type { ClaimRefusal, FlowStart } from '../domain/execution/flow.ts'
 import type { FlowUpdateType } from '../domain/execution/flow-update.ts'
 import type { StepResult } from '../domain/execution/step-result.ts'
 import type { Message } from '../domain/users/thread.ts'
@@ -28,11 +28,8 @@ export interface Claim extends FlowStart {
   readonly jobId?: string
 }
 
-/**
- * The epoch of a successful claim, or the status that prevents it; undefined for an unknown flow. `newerVersion`: the
- * version of the flow's rows, if only that prevents the claim.
- */
-export type ClaimAnswer = { readonly epoch: number } | { readonly status: FlowStatus | undefined; readonly newerVersion?: number }
+/** The epoch of a successful claim, or what prevents it. */
+export type ClaimAnswer = { readonly epoch: number } | ClaimRefusal
 
 /** Facts of one flow that are written together. */
 export interface JournalEntry {

@@ -40,6 +40,24 @@ export function describeJournal({ store, thread, pendingFlow, claimed, runningFl
       expect((await store().flows.find(flowId))?.metadata).toEqual({ tag: 'given at creation' })
     })
 
+    test('a claim without an input keeps the input of the flow', async () => {
+      const flow = await pendingFlow({ input: 'given' })
+      await store().journal.claim(newClaim(flow.id, { input: undefined }))
+      expect((await store().flows.find(flow.id))?.input).toBe('given')
+    })
+
+    test('a flow that has had another owner since it was read is neither claimed nor queued', async () => {
+      const flow = await pendingFlow()
+      const { journal, flows } = store()
+      expect(await journal.claim(newClaim(flow.id, { epoch: 0 }))).toEqual({ epoch: 1 })
+      await journal.finish({ flowId: flow.id, epoch: 1, updates: [], outcome: outcome({ status: 'FAILED' }) })
+      const changed = { status: 'FAILED', hasChanged: true }
+      expect(await journal.claim(newClaim(flow.id, { from: ['FAILED'], epoch: 0 }))).toEqual(changed)
+      expect(await journal.enqueue(newClaim(flow.id, { from: ['FAILED'], epoch: 0 }))).toEqual(changed)
+      expect(await flows.find(flow.id)).toMatchObject({ status: 'FAILED', ownerEpoch: 1 })
+      expect(await journal.enqueue(newClaim(flow.id, { from: ['FAILED'], epoch: 1 }))).toEqual({ epoch: 1 })
+    })
+
     test('a claim of a flow in another status resolves with that status and changes nothing', async () => {
       const { flowId, epoch } = await runningFlow()
       const running = await store().flows.find(flowId)

@@ -26,7 +26,7 @@ const marked = (...marks: readonly ('claim' | 'clear' | 'finish')[]): readonly s
 
 describe('the columns of flows in memory', () => {
   test('a claim changes the columns marked so, the status and the epoch, and clears what belongs to the execution before', () => {
-    const again = claimFlow(ended, newClaim(ended.id, { startedAt: new Date(0), input: 'second' }))
+    const again = claimFlow(ended, newClaim(ended.id, { startedAt: new Date(0), input: undefined }))
     const unchanged = markedFields(FLOW_COLUMNS, 'keep').map(({ property }) => String(property))
     const expected = [...marked('claim', 'clear'), 'ownerEpoch', 'status'].filter((property) => !unchanged.includes(property))
     expect(changed(ended, again)).toEqual(expected.sort())
@@ -45,7 +45,7 @@ describe('the rows that the journal sends', () => {
   test('rows of the journal hold a value for every column that the write sets', () => {
     expect(Object.keys(toFlowJson(newFlow('thread'))).sort()).toEqual(namesOf('create').sort())
     expect(Object.keys(toClaimJson(claim)).sort()).toEqual(
-      [...namesOf('claim'), 'allowed', 'flow_id', 'job_id', 'requires'].sort(),
+      [...namesOf('claim'), 'allowed', 'epoch', 'flow_id', 'job_id', 'requires'].sort(),
     )
     const row = toOutcomeJson(ended.id, 1, outcome())
     expect(Object.keys(row).sort()).toEqual([...namesOf('finish'), 'epoch', 'flow_id'].sort())

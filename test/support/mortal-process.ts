@@ -111,6 +111,7 @@ export async function openMortalProcess({ store, diesAt, reply, config: given }:
     executeOneStep,
     ...createWaiting({ store: ownStore, flows, executions, now }),
     live: updates.live,
+    ownerId,
     ownershipWatch,
     executorOf: (type) => executors[type],
     now,

@@ -1,6 +1,5 @@
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import type { FlowStatus } from '../vocabulary.ts'
-import { FLOW_SCHEMA_VERSION } from './flow.ts'
+import { type ClaimRefusal, FLOW_SCHEMA_VERSION } from './flow.ts'
 
 /**
  * The same error for a flow that does not exist and for one that the caller may not read, so that ids cannot be probed.
@@ -12,18 +11,18 @@ export const flowNotFound = (flowId: string): OrchestratorError =>
 export const flowCancelled = (flowId: string | undefined, message = 'The flow was cancelled'): OrchestratorError =>
   new OrchestratorError('FLOW_CANCELLED', message, flowId === undefined ? {} : { details: { flowId } })
 
-/**
- * Why a flow of this status cannot be started; `undefined` is the status of a flow that does not exist. `newerVersion`:
- * the version of the flow's rows, if that is what prevents the start.
- */
-export function notStartable(flowId: string, status: FlowStatus | undefined, newerVersion?: number): OrchestratorError {
+/** Why a flow cannot be started. */
+export function notStartable(flowId: string, { status, newerVersion, hasChanged }: ClaimRefusal): OrchestratorError {
   if (newerVersion !== undefined) return versionUnknown(flowId, newerVersion)
-  const details = { flowId, status }
+  const details = { flowId, status, hasChanged }
   if (status === undefined) return flowNotFound(flowId)
   if (status === 'COMPLETED') return new OrchestratorError('FLOW_ALREADY_COMPLETED', `Flow "${flowId}" is completed`, { details })
   const state = status === 'PAUSED' ? 'is paused and goes on by itself' : 'is running'
   return new OrchestratorError('FLOW_ALREADY_RUNNING', `Flow "${flowId}" ${state}`, { details })
 }
+
+/** Whether a flow could not be started because it has had another owner since it was read. */
+export const hasFlowChanged = (error: unknown): boolean => OrchestratorError.is(error) && error.details.hasChanged === true
 
 /** For a flow that only processes of a later version can run. */
 export const versionUnknown = (flowId: string, found: number): OrchestratorError =>

@@ -92,8 +92,11 @@ export interface FlowStart {
   readonly flowId: string
   /** The statuses in which the flow may be started. */
   readonly from: readonly FlowStatus[]
+  /** The epoch as the flow was read. A flow that has had another owner since is refused, because it has changed. */
+  readonly epoch?: number
   readonly startedAt: Date
-  readonly input: string
+  /** If undefined, the input of the flow stays unchanged. */
+  readonly input?: string
   /** If undefined, the metadata of the flow stays unchanged. */
   readonly metadata?: Readonly<Record<string, unknown>>
   readonly runOptions?: StoredRunOptions
@@ -102,4 +105,14 @@ export interface FlowStart {
    * definition is data, which every process can run.
    */
   readonly requires?: string
+}
+
+/** What prevents the start of a flow. */
+export interface ClaimRefusal {
+  /** Undefined if the flow does not exist. */
+  readonly status: FlowStatus | undefined
+  /** The version of the flow's rows, if only that prevents the start. */
+  readonly newerVersion?: number
+  /** The flow has had another owner since it was read. */
+  readonly hasChanged?: true
 }

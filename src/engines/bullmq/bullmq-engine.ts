@@ -150,7 +150,7 @@ export function createBullmqEngine(deps: BullmqEngineDeps): Engine {
       return
     }
     settle({ kind: 'refused' })
-    throw notStartable(start.flowId, claimed.status, claimed.newerVersion)
+    throw notStartable(start.flowId, claimed)
   }
 
   const isRunnable = ({ requires }: FlowStart) => requires === undefined || registered().includes(requires)
@@ -259,7 +259,7 @@ export function createBullmqEngine(deps: BullmqEngineDeps): Engine {
         return 'running'
       }
       const queued = await flows.enqueue(start)
-      if (!('epoch' in queued)) throw notStartable(start.flowId, queued.status, queued.newerVersion)
+      if (!('epoch' in queued)) throw notStartable(start.flowId, queued)
       if (!deps.enqueueAddsSlot) addSlot()
       return 'queued'
     },

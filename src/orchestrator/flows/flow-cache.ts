@@ -3,8 +3,8 @@ import type { FlowInsert, StoredFlow } from '../../repositories/repository.ts'
 const MAX_FLOWS = 5_000
 
 /**
- * Flows that this process has created and not started yet, so that their start reads nothing back. Only their status
- * can change in the database, and the claim checks it.
+ * Flows that this process has created and not started yet, so that their start reads nothing back. The claim checks
+ * that no other process has run the flow meanwhile.
  */
 export function createFlowCache() {
   // Oldest first. A flow that was evicted is read from the database when it starts.

@@ -6,6 +6,7 @@ import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { StoredFlow } from '../../repositories/repository.ts'
 import type { OrchestratorServiceDeps } from '../orchestrator-service-deps.ts'
 import { cancelStored } from '../ownership/cancel-stored.ts'
+import { repeatWhileChanged } from '../repeat-changed.ts'
 import { type ExecuteFlowOptions, toRunOptions } from '../service-options.ts'
 import type { ExecutionEnd } from './flow-runner.ts'
 import { assertSameRun, resolveInput } from './run-input.ts'
@@ -13,7 +14,7 @@ import { startUnderSignal } from './start-under-signal.ts'
 
 export type CallerRunsDeps = Pick<
   OrchestratorServiceDeps,
-  'access' | 'cache' | 'definitions' | 'executions' | 'live' | 'now' | 'ownershipWatch' | 'store'
+  'access' | 'cache' | 'definitions' | 'executions' | 'live' | 'now' | 'ownerId' | 'ownershipWatch' | 'store'
 >
 
 /** Runs of flows as their callers see them: checked options, an end wherever the flow runs, and cancellation. */
@@ -21,7 +22,11 @@ export function createCallerRuns(deps: CallerRunsDeps) {
   const { access, cache, definitions, executions, store } = deps
 
   /** Starts the flow, or attaches to a paused one, which continues by itself. Resolves when it is accepted. */
-  async function start(
+  function start(flowId: string, userId: string, options: ExecuteFlowOptions): Promise<{ readonly end: Promise<ExecutionEnd> }> {
+    return repeatWhileChanged(() => startOnce(flowId, userId, options))
+  }
+
+  async function startOnce(
     flowId: string,
     userId: string,
     options: ExecuteFlowOptions,
@@ -33,7 +38,7 @@ export function createCallerRuns(deps: CallerRunsDeps) {
         details: { flowId },
       })
     }
-    if (flow.status === 'COMPLETED' || flow.status === 'RUNNING') throw notStartable(flowId, flow.status)
+    if (flow.status === 'COMPLETED' || flow.status === 'RUNNING') throw notStartable(flowId, { status: flow.status })
     // Before the definition is read, which a later version may have extended.
     if (flow.newerVersion !== undefined) throw versionUnknown(flowId, flow.newerVersion)
     const definition = definitions.rebuild(flow)

@@ -45,10 +45,10 @@ export function createFlowExecutions(deps: FlowExecutionsDeps) {
   /** Passes the flow to the engine. Resolves when it runs or is queued; `end` resolves with its outcome. */
   async function start(request: StartRequest): Promise<{ readonly end: Promise<ExecutionEnd> }> {
     const { flow, definition } = request
-    if (registry.find(flow.id)) throw notStartable(flow.id, 'RUNNING')
+    if (registry.find(flow.id)) throw notStartable(flow.id, { status: 'RUNNING' })
     for (const step of definition.steps) if (!isWaitingStep(step)) providers.assertUsable(step.provider)
     const run = registry.claim(request)
-    if (!run) throw notStartable(flow.id, 'RUNNING')
+    if (!run) throw notStartable(flow.id, { status: 'RUNNING' })
     const end = new Promise<ExecutionEnd>((resolve) => {
       run.resolveEnd = resolve
     })
@@ -61,6 +61,7 @@ export function createFlowExecutions(deps: FlowExecutionsDeps) {
       const state = await engine.start({
         flowId: flow.id,
         from: STARTABLE,
+        epoch: flow.ownerEpoch,
         startedAt: deps.now(),
         input: request.input.text,
         metadata: request.options.metadata,

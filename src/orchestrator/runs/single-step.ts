@@ -47,9 +47,9 @@ export function createSingleStep(deps: SingleStepDeps): ExecuteOneStep {
         },
       )
     }
-    if (!NOT_RUNNING.includes(status)) throw notStartable(flowId, status)
+    if (!NOT_RUNNING.includes(status)) throw notStartable(flowId, { status })
     const result = registry.detach(request, (run) => execute(run, request, step))
-    if (!result) throw notStartable(request.flow.id, 'RUNNING')
+    if (!result) throw notStartable(request.flow.id, { status: 'RUNNING' })
     return result
   }
 
@@ -59,6 +59,7 @@ export function createSingleStep(deps: SingleStepDeps): ExecuteOneStep {
       flowId: flow.id,
       // Its outcome is given back afterwards, so it must be the one that was read.
       from: [flow.status],
+      epoch: flow.ownerEpoch,
       ownerId: deps.ownerId,
       startedAt: flow.startedAt ?? now(),
       // The flow keeps its own prompt, from which its other results were made.
@@ -68,7 +69,7 @@ export function createSingleStep(deps: SingleStepDeps): ExecuteOneStep {
     const claimed = await store.journal.claim(claim)
     if (!('epoch' in claimed)) {
       const hasRun = claimed.status !== undefined && NOT_RUNNING.includes(claimed.status)
-      throw notStartable(flow.id, hasRun ? 'RUNNING' : claimed.status, claimed.newerVersion)
+      throw notStartable(flow.id, { ...claimed, status: hasRun ? 'RUNNING' : claimed.status })
     }
     const job = { flowId: flow.id, epoch: claimed.epoch }
     let execution: FlowExecution | undefined

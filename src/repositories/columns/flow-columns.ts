@@ -52,7 +52,7 @@ export const FLOW_COLUMNS = {
   completedAt: { name: 'completed_at', type: 'timestamptz', nullable: true, clear: true, finish: true },
   status: { name: 'status', type: 'text', default: 'PENDING', finish: true },
   ownerId: { name: 'owner_id', type: 'text', nullable: true, claim: true },
-  input: { name: 'input', type: 'text', nullable: true, create: true, claim: true, unlisted: true },
+  input: { name: 'input', type: 'text', nullable: true, create: true, claim: true, keep: true, unlisted: true },
   metadata: { name: 'metadata', type: 'json', nullable: true, create: true, claim: true, keep: true, unlisted: true },
   result: { name: 'result', type: 'json', nullable: true, clear: true, finish: true },
   error: { name: 'error', type: 'json', nullable: true, clear: true, finish: true },

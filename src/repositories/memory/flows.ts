@@ -1,3 +1,4 @@
+import type { ClaimRefusal, FlowStart } from '../../domain/execution/flow.ts'
 import { type Attempt, isSameResult, type StepKey, type StepResult, stepResultId } from '../../domain/execution/step-result.ts'
 import type { Message } from '../../domain/users/thread.ts'
 import { threadNotFound } from '../../domain/users/thread.ts'
@@ -66,6 +67,16 @@ export function createMemoryFlows({
     return record?.flow.ownerEpoch === entry.epoch ? record : undefined
   }
 
+  const checkOutToStart = ({ flowId, from, epoch }: FlowStart): OpenFlow | ClaimRefusal => {
+    const status = records.status(flowId)
+    const known = status && records.read(flowId)?.flow
+    const hasChanged = known && epoch !== undefined && known.ownerEpoch !== epoch && ({ hasChanged: true } as const)
+    const record = status && !hasChanged && from.includes(status) ? records.checkOut(flowId) : undefined
+    if (!record) return { status, ...hasChanged }
+    const { newerVersion } = record.flow
+    return newerVersion === undefined ? record : { status, newerVersion }
+  }
+
   const journal: Journal = {
     createFlow: (flow) => {
       if (!hasThread(flow.threadId)) return Promise.reject(threadNotFound(flow.threadId))
@@ -78,24 +89,18 @@ export function createMemoryFlows({
       return done
     },
     claim: (claim) => {
-      const { flowId, from } = claim
-      const status = records.status(flowId)
-      const record = status && from.includes(status) ? records.checkOut(flowId) : undefined
-      if (!record) return Promise.resolve({ status })
-      const { newerVersion } = record.flow
-      if (newerVersion !== undefined) return Promise.resolve({ status, newerVersion })
+      const { flowId } = claim
+      const record = checkOutToStart(claim)
+      if ('status' in record) return Promise.resolve(record)
       record.flow = claimFlow(record.flow, claim)
       records.markRunning(flowId)
       claims.own(record.flow, claim)
       return Promise.resolve({ epoch: record.flow.ownerEpoch })
     },
     enqueue: (start) => {
-      const { flowId, from } = start
-      const status = records.status(flowId)
-      const record = status && from.includes(status) ? records.checkOut(flowId) : undefined
-      if (!record) return Promise.resolve({ status })
-      const { newerVersion } = record.flow
-      if (newerVersion !== undefined) return Promise.resolve({ status, newerVersion })
+      const { flowId } = start
+      const record = checkOutToStart(start)
+      if ('status' in record) return Promise.resolve(record)
       record.flow = enqueueFlow(record.flow, start)
       records.markRunning(flowId)
       claims.queue(record.flow, start.requires)

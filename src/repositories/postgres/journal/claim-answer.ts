@@ -17,7 +17,8 @@ export function toClaimAnswer(
   const isOwner = ownerId === undefined || storedOwnerId === ownerId
   const ours = status === 'RUNNING' && isOwner && startedMs === claim.startedAt.getTime()
   if (repeated && ours) return { epoch }
-  if (!claim.from.some((from) => from === status)) return { status }
+  const hasChanged = claim.epoch !== undefined && claim.epoch !== epoch && ({ hasChanged: true } as const)
+  if (hasChanged || !claim.from.some((from) => from === status)) return { status, ...hasChanged }
   if (version > FLOW_SCHEMA_VERSION) return { status, newerVersion: version }
   // The reply shows the state before the statement: another claim was faster.
   return { status: 'RUNNING' }

@@ -69,6 +69,7 @@ export const toFlowJson = (flow: FlowInsert): FlowJson<'create'> => ({
 export interface ClaimJson extends FlowJson<'claim'> {
   readonly flow_id: string
   readonly allowed: FlowStart['from']
+  readonly epoch?: number
   readonly requires?: string
   readonly job_id?: string
 }
@@ -77,6 +78,7 @@ export interface ClaimJson extends FlowJson<'claim'> {
 export const toClaimJson = (claim: FlowStart, ownerId?: string, jobId?: string): ClaimJson => ({
   flow_id: claim.flowId,
   allowed: claim.from,
+  epoch: claim.epoch,
   requires: claim.requires,
   job_id: jobId,
   owner_id: ownerId,

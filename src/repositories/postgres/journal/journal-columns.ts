@@ -116,6 +116,7 @@ export const WAITS: JournalTable = {
 const CLAIM_COLUMNS: JsonColumns = {
   flow_id: 'uuid',
   allowed: 'text[]',
+  epoch: 'int',
   requires: 'text',
   job_id: 'text',
   ...jsonColumnsOf(FLOW_COLUMNS, CLAIM_FIELDS),

@@ -138,7 +138,8 @@ const claiming =
         `${part} as (select * from ${source} where ${expectOne('r.flow_id')})`,
         `${done} as (
   update polyphony_flows f set owner_epoch = ${epoch}, ${version}${claimAssignments}
-  from ${part} c where f.id = c.flow_id and f.status = any(c.allowed) and f.schema_version <= ${FLOW_SCHEMA_VERSION}
+  from ${part} c where f.id = c.flow_id and f.status = any(c.allowed) and f.owner_epoch = coalesce(c.epoch, f.owner_epoch)
+    and f.schema_version <= ${FLOW_SCHEMA_VERSION}
   returning f.id, f.owner_epoch, f.owner_id, f.user_id, c.requires, c.job_id, ${queuedAt} as queued_at)`,
         `${part}_moved as (update polyphony_flow_claims t set ${claimRowUpdate}, wake_at = null from ${done} r where t.flow_id = r.id)`,
         `${part}_written as (
