@@ -127,6 +127,7 @@ export function describeQueue({ store, pendingFlow, runningFlow, refusal }: Stor
       const held = { flowId: first.flowId, epoch: 1 }
       expect(await store().queue.release({ ...held, epoch: 7 })).toBe(false)
       expect(await store().queue.release(held)).toBe(true)
+      expect((await store().flows.find(held.flowId))?.runOptions).toEqual({ recordedEpoch: 2 })
       expect(await store().queue.release(held)).toBe(false)
       expect(await refusal(store().journal.append(held))).toBe('FLOW_INTERRUPTED')
       expect((await store().flows.find(first.flowId))?.ownerId).toBeUndefined()

@@ -40,7 +40,10 @@ test('a flow that another process has completed since its creation is completed'
 })
 
 test('a flow that has paused in another process since its creation is waited for', async () => {
-  const { first, second, flowId } = await openBoth([], [{ id: 'ok', action: 'approve', approval: { prompt: 'Go on?' } }, step('a')])
+  const { first, second, flowId } = await openBoth(
+    [],
+    [{ id: 'ok', action: 'approve', approval: { prompt: 'Go on?' } }, step('a')],
+  )
   await second.orchestrator.startFlow(flowId, USER, { input: 'cats' })
   await expect.poll(async () => (await second.orchestrator.getFlowStatus(flowId)).status).toBe('PAUSED')
   const end = first.orchestrator.executeFlow(flowId, USER, { input: 'cats' })

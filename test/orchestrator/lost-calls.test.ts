@@ -3,6 +3,8 @@ import { describe, expect, test } from 'vitest'
 import type { FlowDefinitionInput, FlowStepInput } from '../../src/domain/definition/flow-definition.ts'
 import type { StepResult } from '../../src/domain/execution/step-result.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
+import type { OrchestratorService } from '../../src/orchestrator/orchestrator-service.ts'
+import type { ExecuteFlowOptions } from '../../src/orchestrator/service-options.ts'
 import type { ScriptedReply } from '../../src/providers/scripted.ts'
 import { createMemoryStore } from '../../src/repositories/memory/memory-store.ts'
 import type { Store } from '../../src/repositories/repository.ts'
@@ -67,6 +69,45 @@ const diesAt = (moment: Moment, n: number) => {
   return (found: Moment) => found === moment && ++count === n
 }
 
+const untilQueued = (orchestrator: OrchestratorService, flowId: string) =>
+  expect.poll(async () => (await orchestrator.getFlowStatus(flowId)).queuedAt).toBeInstanceOf(Date)
+
+/** A process that runs one flow at once and is running one. */
+async function openFull(store: Store) {
+  let isFree = false
+  const reply = (): ScriptedReply => (isFree ? 'fine' : { text: 'half of it', hang: true })
+  const process = await openMortalProcess({ store, reply, diesAt: () => false, config: { ...config, maxRunningFlows: 1 } })
+  const { orchestrator, conversations, sent } = process
+  const { id: threadId } = await conversations.createThread(USER, {})
+  const create = async () => (await orchestrator.createFlow(threadId, USER, chain(step('a')))).id
+  const running = await create()
+  await orchestrator.startFlow(running, USER, { input: 'x', streaming: true })
+  await expect.poll(() => sent.length).toBe(1)
+  return {
+    orchestrator,
+    sent,
+    /** Starts a further flow, which waits in the queue. */
+    async queue(options: ExecuteFlowOptions = {}) {
+      const flowId = await create()
+      const end = orchestrator.executeFlow(flowId, USER, { input: 'x', ...options })
+      end.catch(() => undefined)
+      await untilQueued(orchestrator, flowId)
+      return { flowId, end }
+    },
+    /** Ends the flow that runs; later calls are answered. */
+    async free() {
+      isFree = true
+      await orchestrator.cancelFlow(running, USER)
+    },
+  }
+}
+
+/** Whether the attempts of the only step are marked as perhaps billed twice. */
+async function lostMarksOf(store: Store, flowId: string): Promise<readonly boolean[]> {
+  const [result] = await store.flows.stepResults(flowId)
+  return (result?.attempts ?? []).map(({ possiblyDoubleBilled = false }) => possiblyDoubleBilled)
+}
+
 const lostOf = (result: StepResult | undefined) => result?.attempts.filter((attempt) => attempt.possiblyDoubleBilled) ?? []
 const resultOf = async (world: World, id: string) => (await world.results()).find(({ stepId }) => stepId === id)
 const unavailable = () => new OrchestratorError('PROVIDER_UNAVAILABLE', 'not now')
@@ -75,31 +116,44 @@ const promptOf = (asked: string): string => /do (\w+)/.exec(asked)?.[1] ?? ''
 describe('a call in flight at a crash', () => {
   test('a flow that was queued here and died in another process comes back with its lost call', async () => {
     const store = createMemoryStore()
-    let isFree = false
-    const reply = (): ScriptedReply => (isFree ? 'fine' : { text: 'half of it', hang: true })
-    const { orchestrator, conversations, sent } = await openMortalProcess({
-      store,
-      reply,
-      diesAt: () => false,
-      config: { ...config, maxRunningFlows: 1 },
-    })
-    const { id: threadId } = await conversations.createThread(USER, {})
-    const create = async () => (await orchestrator.createFlow(threadId, USER, chain(step('a')))).id
-    const running = await create()
-    await orchestrator.startFlow(running, USER, { input: 'x', streaming: true })
-    await expect.poll(() => sent.length).toBe(1)
-    const queued = await create()
-    const end = orchestrator.executeFlow(queued, USER, { input: 'x', resumeAfterCrash: true })
-    await expect.poll(async () => (await orchestrator.getFlowStatus(queued)).queuedAt).toBeInstanceOf(Date)
-
+    const here = await openFull(store)
+    const { flowId, end } = await here.queue({ resumeAfterCrash: true })
+    await store.owners.heartbeat({ id: 'another', host: 'elsewhere', pid: 1 })
     const claim = { ownerId: 'another', startedAt: new Date(), registered: [] }
-    expect(await store.queue.claimNext(claim)).toEqual({ flowId: queued, epoch: 1 })
-    expect(await store.queue.release({ flowId: queued, epoch: 1 })).toBe(true)
-    isFree = true
-    await orchestrator.cancelFlow(running, USER)
+    expect(await store.queue.claimNext(claim)).toEqual({ flowId, epoch: 1 })
+    expect(await store.queue.requeueOrphans({ staleMs: 60_000, isDead: ({ id }) => id === 'another' })).toEqual([flowId])
+    await here.free()
     expect(await end).toMatchObject({ status: 'COMPLETED' })
-    const [result] = await store.flows.stepResults(queued)
-    expect(result?.attempts.map(({ possiblyDoubleBilled = false }) => possiblyDoubleBilled)).toEqual([true, false])
+    expect(await lostMarksOf(store, flowId)).toEqual([true, false])
+  })
+
+  test('a flow that another process handed over before its first call has no lost call', async () => {
+    const store = createMemoryStore()
+    const here = await openFull(store)
+    const { flowId, end } = await here.queue({ resumeAfterCrash: true })
+    const claim = { ownerId: 'another', startedAt: new Date(), registered: [] }
+    expect(await store.queue.claimNext(claim)).toEqual({ flowId, epoch: 1 })
+    expect(await store.queue.release({ flowId, epoch: 1 })).toBe(true)
+    await here.free()
+    expect(await end).toMatchObject({ status: 'COMPLETED' })
+    expect(await lostMarksOf(store, flowId)).toEqual([false])
+  })
+
+  test('a flow that was cancelled while it was queued, and is started again, has no lost call in another process', async () => {
+    const store = createMemoryStore()
+    const [here, other] = [await openFull(store), await openFull(store)]
+    const { flowId, end } = await here.queue()
+    await here.orchestrator.cancelFlow(flowId, USER)
+    await expect(end).rejects.toMatchObject({ code: 'FLOW_CANCELLED' })
+    const again = here.orchestrator.executeFlow(flowId, USER)
+    await untilQueued(here.orchestrator, flowId)
+    // Takes the oldest flow of the queue as soon as it has a free place.
+    const later = await other.queue()
+    await other.free()
+    expect(await again).toMatchObject({ status: 'COMPLETED' })
+    expect(await later.end).toMatchObject({ status: 'COMPLETED' })
+    expect(here.sent).toHaveLength(1)
+    expect(await lostMarksOf(store, flowId)).toEqual([false])
   })
 
   test('the lost call is an attempt of its own with its estimated cost, which totals count', async () => {

@@ -85,7 +85,13 @@ export interface StoredRunOptions {
   readonly resumeAfterCrash?: false
   /** The message of the thread from which the prompt and its attachments were taken. */
   readonly inputMessageId?: string
+  /** The epoch up to which every call is recorded, because the flow was ended or handed over and not interrupted. */
+  readonly recordedEpoch?: number
 }
+
+/** Whether the process that ran the flow is gone and the flow has not been ended since. */
+export const wasInterrupted = ({ status, error }: Pick<OrchestrationFlow, 'status' | 'error'>): boolean =>
+  status === 'RUNNING' || error?.code === 'FLOW_INTERRUPTED'
 
 /** A request to run a flow, which names no process yet. */
 export interface FlowStart {

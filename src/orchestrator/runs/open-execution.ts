@@ -57,12 +57,10 @@ export function createOpenExecution(deps: OpenExecutionDeps): OpenExecution {
     const isFresh = job.epoch === 1 && flow.parentFlowId === undefined
     const { noImplicitPredecessor = false, forwardReferences = false } = deps.executorOf(flow.flowType)
     const limits = mergeLimits(definition.limits ?? deps.defaults.limits, options.limits)
+    const readOptions = { epoch: job.epoch, unordered: noImplicitPredecessor, isLoop: forwardReferences }
     const prior = isFresh
       ? NO_PRIOR_STATE
-      : await repeatRead(
-          () => readPriorState(store, flow, definition, { unordered: noImplicitPredecessor, isLoop: forwardReferences }),
-          [cancellation],
-        )
+      : await repeatRead(() => readPriorState(store, flow, definition, readOptions), [cancellation])
     const pause = mayPause(definition)
       ? await repeatRead(() => openPauseControl(store, flow.id, isFresh), [cancellation])
       : undefined

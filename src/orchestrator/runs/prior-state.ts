@@ -2,6 +2,7 @@ import type { CallResponse } from '../../calls/call.ts'
 import type { FlowDefinition, FlowStep } from '../../domain/definition/flow-definition.ts'
 import { type CallIntent, OUTCOME_UNKNOWN, toLostAttempt } from '../../domain/execution/call-intent.ts'
 import { costOf, totalsOf } from '../../domain/execution/cost.ts'
+import { wasInterrupted } from '../../domain/execution/flow.ts'
 import { stepIdOf } from '../../domain/execution/step-path.ts'
 import { type Attempt, isSameResult, type StepKey, type StepResult, stepResultId } from '../../domain/execution/step-result.ts'
 import { addUsage, UNKNOWN_USAGE } from '../../domain/execution/usage.ts'
@@ -28,7 +29,7 @@ export async function readPriorState(
   store: Store,
   flow: StoredFlow,
   definition: FlowDefinition,
-  { unordered, isLoop }: { readonly unordered: boolean; readonly isLoop: boolean },
+  { epoch, unordered, isLoop }: { readonly epoch: number; readonly unordered: boolean; readonly isLoop: boolean },
 ): Promise<PriorState> {
   const [stored, intents, lastSeq] = await Promise.all([
     store.flows.stepResults(flow.id, { samples: true }),
@@ -42,7 +43,8 @@ export async function readPriorState(
   const attempts = new Map<string, readonly Attempt[]>()
   const lost = new Set(intents.map(keyOf))
   const answers = new Map<string, CallResponse>()
-  const interrupted = wasInterrupted(flow)
+  const { recordedEpoch } = flow.runOptions ?? {}
+  const interrupted = wasInterrupted(flow) && (recordedEpoch === undefined || recordedEpoch < epoch - 1)
   for (const result of [...rows.filter((row) => row.sample > 0), ...results]) {
     const key = keyOf(result)
     // Outside a loop a further iteration is a repetition by executeStep, which replaces the first.
@@ -64,9 +66,6 @@ export async function readPriorState(
 }
 
 const keyOf = ({ path, iteration, sample }: StepKey): string => recordKey(path, iteration, sample)
-
-/** Whether the process that ran the flow is gone and the flow has not been ended since. */
-const wasInterrupted = ({ status, error }: StoredFlow): boolean => status === 'RUNNING' || error?.code === 'FLOW_INTERRUPTED'
 
 /** Calls without an outcome as results, which keep their attempts on the ledger whether or not the step runs again. */
 function lostResults(

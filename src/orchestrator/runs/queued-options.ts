@@ -1,4 +1,4 @@
-import type { StoredRunOptions } from '../../domain/execution/flow.ts'
+import { type StoredRunOptions, wasInterrupted } from '../../domain/execution/flow.ts'
 import type { StoredFlow } from '../../repositories/repository.ts'
 import type { RunOptions } from '../flow-run.ts'
 import type { StartRequest } from './run-input.ts'
@@ -11,18 +11,19 @@ import type { StartRequest } from './run-input.ts'
 export type Queueing = 'never' | 'limited' | 'durable'
 
 /** The options that the process needs which takes the flow from the queue. */
-export function toQueuedOptions({ options, input }: StartRequest, queueing: Queueing): StoredRunOptions | undefined {
+export function toQueuedOptions({ flow, options, input }: StartRequest, queueing: Queueing): StoredRunOptions | undefined {
   const { messageId: inputMessageId } = input
   if (queueing === 'never')
     return options.stored && (inputMessageId === undefined ? options.stored : { ...options.stored, inputMessageId })
-  const { streaming, saveMessages, limits, flowTimeoutMs: flow, stepTimeoutMs: step, apiKeyId, stored } = options
+  const { streaming, saveMessages, limits, flowTimeoutMs: flowMs, stepTimeoutMs: stepMs, apiKeyId, stored } = options
   return {
     streaming,
     saveMessages,
     limits,
-    timeout: { flow, step },
+    timeout: { flow: flowMs, step: stepMs },
     inputMessageId,
     apiKeyId,
+    ...(flow.ownerEpoch > 0 && !wasInterrupted(flow) && { recordedEpoch: flow.ownerEpoch }),
     ...(queueing === 'limited' && stored === undefined && { resumeAfterCrash: false }),
   }
 }

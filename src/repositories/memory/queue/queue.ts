@@ -27,13 +27,15 @@ export function createMemoryQueue({ records, claims, findDead }: MemoryQueueDeps
     return best?.claim
   }
 
-  function requeue(flowId: string): boolean {
+  function requeue(flowId: string, isRecorded: boolean): boolean {
     const record = records.checkOut(flowId)
     const claim = claims.claims.get(flowId)
     const { runOptions } = record?.flow ?? {}
     const mayContinue = runOptions !== undefined && runOptions.resumeAfterCrash === undefined
     if (!record || claim?.ownerId === undefined || !mayContinue) return false
-    record.flow = { ...record.flow, ownerId: undefined, ownerEpoch: record.flow.ownerEpoch + 1 }
+    const ownerEpoch = record.flow.ownerEpoch + 1
+    const recorded = isRecorded && { runOptions: { ...runOptions, recordedEpoch: ownerEpoch } }
+    record.flow = { ...record.flow, ownerId: undefined, ownerEpoch, ...recorded }
     claims.queue(record.flow, claim.requires, { queuedAtMs: record.flow.createdAt.getTime(), jobId: claim.jobId })
     return true
   }
@@ -60,7 +62,7 @@ export function createMemoryQueue({ records, claims, findDead }: MemoryQueueDeps
       claims.own(record.flow, { requires: claim.requires, jobId })
       return { flowId: flow.id, epoch: record.flow.ownerEpoch }
     },
-    release: async ({ flowId, epoch }) => records.read(flowId)?.flow.ownerEpoch === epoch && requeue(flowId),
+    release: async ({ flowId, epoch }) => records.read(flowId)?.flow.ownerEpoch === epoch && requeue(flowId, true),
     wake: async (flowId) => wake(flowId),
     wakeDue: async (limit) => {
       const due = [...claims.claims.values()].filter(({ wakeAtMs }) => wakeAtMs !== undefined && wakeAtMs <= claims.now())
@@ -69,7 +71,7 @@ export function createMemoryQueue({ records, claims, findDead }: MemoryQueueDeps
     requeueOrphans: async (options) => {
       const isDead = findDead(options)
       const orphaned = [...claims.claims.values()].filter(({ ownerId }) => ownerId !== undefined && isDead(ownerId))
-      return orphaned.flatMap(({ flowId }) => (requeue(flowId) ? [flowId] : []))
+      return orphaned.flatMap(({ flowId }) => (requeue(flowId, false) ? [flowId] : []))
     },
     findQueued: async (olderThanMs, limit) => {
       const old = queuedFlows().filter((claim) => queuedAt(claim) < claims.now() - olderThanMs)

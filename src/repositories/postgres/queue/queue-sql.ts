@@ -64,19 +64,21 @@ select null, null, (select count(*)::int from polyphony_flow_claims c where ${QU
 where not exists (select from claimed)`
 
 // A flow that was started before others were queued continues before them.
-const requeued = (flows: string) => `released as (
-  update polyphony_flows f set owner_epoch = f.owner_epoch + 1, owner_id = null
+const requeued = (flows: string, assignments = '') => `released as (
+  update polyphony_flows f set owner_epoch = f.owner_epoch + 1, owner_id = null${assignments}
   from ${flows} where f.id = ${flows}.id returning f.id, f.created_at),
 moved as (
   update polyphony_flow_claims c set owner_id = null, queued_at = released.created_at from released where c.flow_id = released.id)
 select id from released`
+
+const RECORDED = ", run_options = (f.run_options::jsonb || jsonb_build_object('recordedEpoch', f.owner_epoch + 1))::json"
 
 /** `$1` flow, `$2` epoch. */
 export const RELEASE_SQL = `with held as (
   select f.id from polyphony_flows f
   where f.id = $1 and f.owner_epoch = $2 and f.status = 'RUNNING' and f.owner_id is not null and ${MAY_CONTINUE}
   for update of f),
-${requeued('held')}`
+${requeued('held', RECORDED)}`
 
 /** `$1` ids of dead owners, `$2` milliseconds without a heartbeat. */
 export const REQUEUE_SQL = `with dead as (
