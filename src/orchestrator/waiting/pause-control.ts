@@ -52,6 +52,11 @@ export class PauseControl {
     this.#handlers = handlers
   }
 
+  /** Number of steps that wait. */
+  get waiting(): number {
+    return this.#open.size
+  }
+
   /** Counts an operation of the executor as active until it settles. Rejects with FLOW_INTERRUPTED after the pause. */
   during<Result>(operation: () => Promise<Result>): Promise<Result> {
     if (this.#isPaused) return Promise.reject(new OrchestratorError('FLOW_INTERRUPTED', 'The execution has paused the flow'))
