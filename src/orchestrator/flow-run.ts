@@ -102,7 +102,7 @@ export interface FlowExecution {
   /** Absent if no observer is registered. */
   readonly observation?: FlowObservation
 
-  /** Present if the definition has steps that wait. */
+  /** Present if the whole flow is executed and its definition has steps that may wait. */
   readonly pause?: PauseControl
   readonly prior: PriorState
   readonly progress: FlowProgress

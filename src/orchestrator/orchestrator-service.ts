@@ -148,8 +148,9 @@ export class OrchestratorService {
 
   /**
    * Runs one step of a flow that is not running, with the recorded results of the steps before it, and records the
-   * result. A step that has succeeded before runs again as its next iteration. `input` replaces the user's prompt.
-   * Needs `write`.
+   * result. A step that has succeeded before runs again as its next iteration. `input` replaces the user's prompt. A
+   * step with `onUnknown: 'ask'` repeats a lost call without asking, because this call is the consent; the lost attempt
+   * stays marked. Needs `write`.
    */
   executeStep(flowId: string, stepId: string, userId: string, input?: string): Promise<StepResult> {
     return repeatWhileChanged(() => this.#executeStep(flowId, stepId, userId, input))

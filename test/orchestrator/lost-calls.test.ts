@@ -315,6 +315,24 @@ describe('a step that asks before it repeats a lost call', () => {
     expect(await world.runAndDecide(true)).toMatchObject({ status: 'COMPLETED' })
   })
 
+  test.each([
+    ['a', 1],
+    ['b', 2],
+  ])('executeStep repeats the lost call of step "%s" without asking, and both calls are on the ledger', async (id, calls) => {
+    const world = await createWorld(chain(step('a', { onUnknown: 'ask' }), step('b', { onUnknown: 'ask' })))
+    await world.run({ diesAt: diesAt('answer', calls) })
+    const process = await openMortalProcess({ store: world.store, config, diesAt: () => false, reply: () => 'fine' })
+    expect(await process.orchestrator.executeStep(world.flowId, id, USER, 'x')).toMatchObject({ status: 'SUCCESS', iteration: 1 })
+    expect(process.sent).toHaveLength(1)
+    expect((await resultOf(world, id))?.attempts).toMatchObject([
+      { number: 1, possiblyDoubleBilled: true, error: { code: 'CALL_OUTCOME_UNKNOWN' } },
+      { number: 2, aborted: false },
+    ])
+    expect(await process.orchestrator.getFlowStatus(world.flowId)).toMatchObject({ status: 'FAILED' })
+    expect(await world.run()).toMatchObject({ status: 'COMPLETED' })
+    expect(world.asked.map(promptOf)).toEqual(['a', 'b'])
+  })
+
   test('without a lost call nothing is asked', async () => {
     const world = await asking()
     expect(await world.run()).toMatchObject({ status: 'COMPLETED' })

@@ -1,11 +1,13 @@
 import { expect, onTestFinished, test } from 'vitest'
 import type { PolyphonyConfigInput } from '../../src/config/config.ts'
+import type { FlowDefinitionInput } from '../../src/domain/definition/flow-definition.ts'
 import type { FlowUpdate } from '../../src/domain/execution/flow-update.ts'
 import type { Polyphony } from '../../src/polyphony.ts'
 import { createScriptedProvider, type ScriptedReply } from '../../src/providers/scripted.ts'
-import { step } from '../support/flows.ts'
+import { step, until } from '../support/flows.ts'
 import { openTestPolyphony } from '../support/polyphony.ts'
 import { openTestPostgres } from '../support/postgres.ts'
+import { approve, untilPaused } from './waiting/waiting-flows.ts'
 
 const DEFINITION = {
   name: 'two steps',
@@ -28,9 +30,13 @@ async function open(database: string, replies: readonly ScriptedReply[], config:
   return { polyphony, provider, orchestrator: polyphony.orchestrator }
 }
 
-async function createFlow({ conversations, orchestrator }: Polyphony, userId = 'ada'): Promise<string> {
+async function createFlow(
+  { conversations, orchestrator }: Polyphony,
+  userId = 'ada',
+  definition: FlowDefinitionInput = DEFINITION,
+): Promise<string> {
   const thread = await conversations.createThread(userId)
-  return (await orchestrator.createFlow(thread.id, userId, DEFINITION)).id
+  return (await orchestrator.createFlow(thread.id, userId, definition)).id
 }
 
 test('executeFlow waits for a queued flow that another process takes, with its updates and result', async () => {
@@ -91,6 +97,24 @@ test('a hand-over within the grace period ends calls in flight, and another proc
     ['second', 1],
   ])
   expect(second.provider.requests).toHaveLength(1)
+})
+
+test('a hand-over does not wait for a step that waits for a decision while another one runs', async () => {
+  const database = await openDatabase()
+  const first = await open(database, [{ text: 'one', delayMs: 500 }, 'never asked'], LIMITED)
+  const second = await open(database, ['two'], LIMITED)
+  await second.polyphony.resumeInterrupted()
+  const steps = [step('first'), approve('ok', { show: 'the text' }), step('second', { dependsOn: ['first'] })]
+  const flowId = await createFlow(first.polyphony, 'ada', { name: 'waits meanwhile', type: 'graph', steps })
+  await first.orchestrator.startFlow(flowId, 'ada', { input: 'hello' })
+  await until(() => first.provider.requests.length === 1)
+  await first.polyphony.close({ handOver: true, graceMs: 600_000 })
+  await untilPaused(second.polyphony, flowId, 1, 'ada')
+  await second.orchestrator.signal(flowId, 'ada', 'ok', { approved: true })
+  for await (const _ of second.orchestrator.streamFlow(flowId, 'ada'));
+  const flow = await second.orchestrator.getFlow(flowId, 'ada')
+  expect(flow).toMatchObject({ status: 'COMPLETED' })
+  expect([first, second].map(({ provider }) => provider.requests.length)).toEqual([1, 1])
 })
 
 test('a hand-over aborts a call that is longer than the grace period, and another process makes it again', async () => {

@@ -114,6 +114,22 @@ test('the end of a run leaves the next run of the same flow registered', async (
   second.release()
 })
 
+test('a flow that runs here again before its last run has ended passes its end to the caller that started it', async () => {
+  const run = registry.claim(request('flow'))
+  const ends: unknown[] = []
+  if (run) run.resolveEnd = (end) => ends.push(end)
+  const [first, second] = [held(), held()]
+  void registry.drive({ flowId: 'flow', epoch: 1 }, first.work)
+  void registry.drive({ flowId: 'flow', epoch: 2 }, second.work)
+  const next = registry.find('flow')
+  expect(next).not.toBe(run)
+  expect(next?.request).toBe(run?.request)
+  next?.resolveEnd?.({ pausedAtSeq: 3 })
+  expect(ends).toEqual([{ pausedAtSeq: 3 }])
+  first.release()
+  second.release()
+})
+
 test('cancelAll cancels claimed, running and detached runs and resolves when none is running', async () => {
   const claimed = registry.claim(request('claimed'))
   const [driven, detached] = [held(), held()]

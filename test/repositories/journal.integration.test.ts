@@ -283,6 +283,42 @@ describe('the journal', () => {
       expect(await store.updates.read(flow.id, 0, 10)).toHaveLength(1)
       expect((await store.flows.find(flow.id))?.status).toBe('COMPLETED')
     })
+
+    test('a pause whose reply was lost makes a flow due that was decided about and woken before it is written again', async () => {
+      const flow = newFlow('thread')
+      const key = { flowId: flow.id, path: 'ok', iteration: 1, hash: 'h' }
+      const at = new Date()
+      let isWoken = false
+      const decide = async () => {
+        expect(await store.waits.decide({ ...key, decision: { approved: true }, by: 'ada', at })).toBe(true)
+        isWoken = await store.queue.wake(flow.id)
+        throw Object.assign(new Error('cut'), { code: 'ECONNRESET' })
+      }
+      let cutReply = () => Promise.resolve()
+      const cutting = open({
+        async query(statement) {
+          const answer = await pool.query<Reply>(statement)
+          const cutNow = cutReply
+          cutReply = () => Promise.resolve()
+          await cutNow()
+          return answer
+        },
+      })
+      await cutting.createFlow(flow)
+      await cutting.claim(newClaim(flow.id))
+      cutReply = decide
+      await cutting.finish({
+        flowId: flow.id,
+        epoch: 1,
+        waits: [{ ...key, threadId: 'thread', kind: 'approve', since: at }],
+        outcome: outcome({ status: 'PAUSED' }),
+      })
+      await cutting.close()
+      expect(isWoken).toBe(true)
+      expect(await store.flows.find(flow.id)).toMatchObject({ status: 'PAUSED', ownerEpoch: 1 })
+      expect(await store.queue.wakeDue(1_000)).toContain(flow.id)
+      expect(await store.waits.of(flow.id)).toMatchObject([{ decision: { approved: true } }])
+    })
   })
 
   test('the journal completes all accepted writes when it is closed, and accepts none afterwards', async () => {

@@ -126,7 +126,7 @@ export const FIELD_TEXTS: Readonly<Record<string, FieldText>> = {
     example: 'fallbacks: [{ model: anthropic/claude-opus-5-5 }]',
   },
   'steps[].onUnknown': {
-    text: 'What happens to a call whose outcome is unknown because the process died during it. Without it, and with `retry`, it is made again; with `ask` the flow pauses until somebody approves that; with `fail`, and after a rejection, the step fails with `CALL_OUTCOME_UNKNOWN`.',
+    text: 'What happens to a call whose outcome is unknown because the process died during it. Without it, and with `retry`, it is made again; with `ask` the flow pauses until somebody approves that (`executeStep` is an approval by itself); with `fail`, and after a rejection, the step fails with `CALL_OUTCOME_UNKNOWN`.',
     example: 'onUnknown: ask',
   },
   'steps[].fallbackAfterFirstToken': {

@@ -26,7 +26,7 @@ export interface MortalProcessOptions {
   readonly store: Store
   /** Called at every moment; the process dies at the first for which it returns true. */
   readonly diesAt: (moment: Moment) => boolean
-  readonly reply: (request: ModelRequest) => ScriptedReply
+  readonly reply: (request: ModelRequest) => ScriptedReply | Promise<ScriptedReply>
   readonly config?: PolyphonyConfigInput
 }
 

@@ -82,7 +82,7 @@ export const flowStepSchema = z.strictObject({
   /**
    * What happens to a call whose outcome is unknown because the process died during it. `retry`, the default: it is
    * made again. `ask`: the flow pauses as for an approval; if that is rejected, as with `fail`, the step fails with
-   * CALL_OUTCOME_UNKNOWN, and executing the flow again repeats the call.
+   * CALL_OUTCOME_UNKNOWN, and executing the flow again repeats the call. `executeStep` repeats it without asking.
    */
   onUnknown: z.enum(['retry', 'ask', 'fail']).optional(),
   samples: z.number().int().min(1).max(50).optional(),

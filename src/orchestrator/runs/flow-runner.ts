@@ -235,7 +235,8 @@ async function pause(deps: FlowRunnerDeps, run: FlowExecution, { waits, ended }:
   try {
     await storePause(run, waits, run.budget && unfinishedResult(deps, run))
   } catch (error) {
-    return { error: OrchestratorError.from(error) }
+    // The flow would stay RUNNING: the steps that wait end with the error, and the flow with them.
+    run.cancellation.cancel(error)
   }
   // A cancellation that came during the write found the flow still running here, and ends the steps that wait.
   if (run.cancellation.cancelled) return ended

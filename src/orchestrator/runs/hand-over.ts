@@ -20,8 +20,7 @@ export function createHandOver(mayContinue: (run: FlowExecution) => boolean): Ha
   let isActive = false
 
   async function interrupt(run: FlowExecution): Promise<never> {
-    // A step that still runs has no result yet.
-    while (run.progress.results.includes(undefined) && !run.cancellation.cancelled) await sleep(RECHECK_MS)
+    while (hasRunningStep(run) && !run.cancellation.cancelled) await sleep(RECHECK_MS)
     run.cancellation.cancel(
       new OrchestratorError('FLOW_INTERRUPTED', 'The process hands the flow over', { details: { flowId: run.flowId } }),
     )
@@ -35,3 +34,7 @@ export function createHandOver(mayContinue: (run: FlowExecution) => boolean): Ha
     wrap: (runStep) => (run, step, options) => (isActive && mayContinue(run) ? interrupt(run) : runStep(run, step, options)),
   }
 }
+
+/** Neither a step that runs nor one that waits has a result yet. The flow can wait in the next process as well. */
+const hasRunningStep = ({ progress, pause }: FlowExecution): boolean =>
+  progress.results.filter((result) => result === undefined).length > (pause?.waiting ?? 0)

@@ -37,7 +37,7 @@ export interface OpenExecutionDeps {
 export interface ClaimedFlow {
   readonly job: FlowJob
   readonly cancellation: CancellationToken
-  /** Present if only this step runs. */
+  /** Present if only this step runs. Such an execution cannot pause: the flow has no further owner. */
   readonly onlyStepId?: string
 }
 
@@ -61,9 +61,10 @@ export function createOpenExecution(deps: OpenExecutionDeps): OpenExecution {
     const prior = isFresh
       ? NO_PRIOR_STATE
       : await repeatRead(() => readPriorState(store, flow, definition, readOptions), [cancellation])
-    const pause = mayPause(definition)
-      ? await repeatRead(() => openPauseControl(store, flow.id, isFresh), [cancellation])
-      : undefined
+    const pause =
+      onlyStepId === undefined && mayPause(definition)
+        ? await repeatRead(() => openPauseControl(store, flow.id, isFresh), [cancellation])
+        : undefined
     const log = deps.updateLog.open({
       flowId: flow.id,
       epoch: job.epoch,

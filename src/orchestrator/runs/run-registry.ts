@@ -84,7 +84,10 @@ export function createRunRegistry(): RunRegistry {
       const known = runs.get(job.flowId)
       // The flow may run here again, under its next epoch, before its last run has ended.
       const isStartedHere = known?.state === 'claimed' || known?.state === 'queued'
-      const run = isStartedHere ? known : new Run(job.flowId, 'running', undefined)
+      const last = known?.state === 'running' ? known : undefined
+      const run = isStartedHere ? known : new Run(job.flowId, 'running', last?.request)
+      // The caller that started the flow waits for its end under the newest epoch.
+      run.resolveEnd ??= last?.resolveEnd
       if (known?.state !== 'running') driven++
       run.state = 'running'
       run.stopWaiting?.()

@@ -1,17 +1,16 @@
 import { hashOfWait, type StepWait, waitKey } from '../../domain/waiting/wait.ts'
-import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { StepTask } from '../steps/step-inputs.ts'
 
 /**
  * Asks whether a call whose outcome is unknown may be repeated, if the step says `onUnknown: 'ask'`. Resolves with the
- * decision; undefined if no call of the step was lost, or the step does not ask. The flow pauses meanwhile, as for an
- * approval. A decision counts for the calls that were lost when it was made: after another crash the step asks again.
+ * decision; undefined if nothing is asked: no call of the step was lost, the step does not ask, or the run cannot pause
+ * because it runs this step alone, whose user has asked for the call. The flow pauses meanwhile, as for an approval. A
+ * decision counts for the calls that were lost when it was made: after another crash the step asks again.
  */
 export function confirmRepeat(task: StepTask, now: () => Date): Promise<boolean> | undefined {
   const { run, step, path, iteration, options } = task
-  if (step.onUnknown !== 'ask' || !hasLostCall(task)) return undefined
   const { pause } = run
-  if (!pause) throw new OrchestratorError('INTERNAL', `Step "${step.id}" asks in a run that cannot pause`)
+  if (step.onUnknown !== 'ask' || !pause || !hasLostCall(task)) return undefined
   const wait = toQuestion(task, now())
   const stored = pause.stored.get(waitKey({ path, iteration }))
   const known = stored?.hash === wait.hash ? stored : undefined

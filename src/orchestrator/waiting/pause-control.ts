@@ -1,6 +1,7 @@
 import type { CancellationToken } from '../../async/cancellation-token.ts'
 import { untilCancelled } from '../../async/until-cancelled.ts'
 import { type StepWait, type StoredWait, waitKey } from '../../domain/waiting/wait.ts'
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 
 interface OpenWait {
   readonly wait: StepWait
@@ -20,7 +21,10 @@ export interface FlowCourse {
 export interface PauseHandlers {
   /** Makes waits visible to users while other steps of the flow still run. */
   store(waits: readonly StepWait[]): void
-  /** Nothing else of the flow can continue. Called once; the waits are never resolved after it. */
+  /**
+   * Nothing else of the flow can continue. Called once. From then on no decision resolves a wait and no operation
+   * starts: the flow continues in another execution, which may already run while the pause is being stored.
+   */
   pause(waits: readonly StepWait[]): void
 }
 
@@ -36,6 +40,7 @@ export class PauseControl {
   #handlers: PauseHandlers | undefined
   #active = 0
   #isScheduled = false
+  #isPaused = false
 
   constructor(stored: readonly StoredWait[], course: FlowCourse) {
     this.course = course
@@ -47,8 +52,14 @@ export class PauseControl {
     this.#handlers = handlers
   }
 
-  /** Counts an operation of the executor as active until it settles. */
+  /** Number of steps that wait. */
+  get waiting(): number {
+    return this.#open.size
+  }
+
+  /** Counts an operation of the executor as active until it settles. Rejects with FLOW_INTERRUPTED after the pause. */
   during<Result>(operation: () => Promise<Result>): Promise<Result> {
+    if (this.#isPaused) return Promise.reject(new OrchestratorError('FLOW_INTERRUPTED', 'The execution has paused the flow'))
     this.#active++
     return operation().finally(() => this.#leave())
   }
@@ -71,7 +82,10 @@ export class PauseControl {
     }
   }
 
-  /** Passes on a decision that was made in this process; false if the wait is not open here. */
+  /**
+   * Passes on a decision that was made in this process; false if the wait is not open here, or no longer because the
+   * execution pauses the flow. The stored decision then wakes the flow.
+   */
   decided(ended: StoredWait): boolean {
     const open = this.#open.get(waitKey(ended))
     if (open?.wait.hash !== ended.hash) return false
@@ -96,8 +110,9 @@ export class PauseControl {
       if (unknown.length > 0) this.#handlers?.store(unknown.map(({ wait }) => wait))
       return
     }
-    const handlers = this.#handlers
+    this.#isPaused = true
+    this.#open.clear()
+    this.#handlers?.pause(open.map(({ wait }) => wait))
     this.#handlers = undefined
-    handlers?.pause(open.map(({ wait }) => wait))
   }
 }

@@ -14,9 +14,9 @@ export async function startPaused(polyphony: Polyphony, threadId: string, defini
 }
 
 /** Resolves when the flow has been paused `times` times. */
-export async function untilPaused({ orchestrator }: Polyphony, flowId: string, times = 1): Promise<void> {
+export async function untilPaused({ orchestrator }: Polyphony, flowId: string, times = 1, userId = USER): Promise<void> {
   let paused = 0
-  for await (const update of orchestrator.streamFlow(flowId, USER)) {
+  for await (const update of orchestrator.streamFlow(flowId, userId)) {
     if (update.type === 'flow_paused' && ++paused === times) return
   }
   throw new Error(`Expected the flow to be paused ${times} times, found it ended after ${paused}.`)

@@ -245,12 +245,14 @@ const FRAGMENTS: Readonly<Record<JournalPart, (source: string, addJob?: string) 
   }),
 
   // An outcome of the same statement has the status PAUSED. "least" keeps the instant of a decision that came while
-  // the flow ran: both statements change this row, so the later one sees what the earlier one wrote.
+  // the flow ran: both statements change this row, so the later one sees what the earlier one wrote. A statement that
+  // is repeated because its answer was lost may find the flow woken and queued under the same epoch: it is due at once.
   pauses: (source) => ({
     ctes: [
       `pauses as (select * from ${source} where ${expectOne('r.flow_id')})`,
       `claims_paused as (
-  update polyphony_flow_claims c set owner_id = null, queued_at = null, job_id = null, wake_at = least(c.wake_at, r.wake_at)
+  update polyphony_flow_claims c set owner_id = null, queued_at = null, job_id = null,
+    wake_at = case when c.queued_at is null then least(c.wake_at, r.wake_at) else to_timestamp(0) end
   from pauses r join finished on finished.id = r.flow_id where c.flow_id = r.flow_id)`,
     ],
   }),
