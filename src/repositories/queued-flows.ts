@@ -63,9 +63,9 @@ export interface QueueRepository {
   claimNext(request: ClaimNext): Promise<ClaimNextAnswer>
   /**
    * Puts a running flow back into the queue, before flows that were created later, under the next epoch, which becomes
-   * the `recordedEpoch` of its options: the caller has recorded every call. Resolves with false if the flow is not owned
-   * under `epoch` any more, or if its options do not let another process continue it. Called for every running flow when
-   * a process hands over.
+   * the `recordedEpoch` of its options: the caller has recorded every call. Resolves with false if the flow has another
+   * epoch, or if its options do not let another process continue it. Called for every running flow when a process hands
+   * over.
    */
   release(flow: { readonly flowId: string; readonly epoch: number }): Promise<boolean>
   /**

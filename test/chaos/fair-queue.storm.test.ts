@@ -2,10 +2,9 @@ import { describe, expect, onTestFinished, test } from 'vitest'
 import { createScriptedProvider } from '../../src/providers/scripted.ts'
 import { openTestPolyphony } from '../support/polyphony.ts'
 import { openTestPostgres } from '../support/postgres.ts'
-import { casesOf } from '../support/scale.ts'
 import { CHAOS_ENGINES } from './engines.ts'
 
-const QUEUED = Number(process.env.CHAOS_QUEUED ?? casesOf(1_000, 200))
+const QUEUED = Number(process.env.CHAOS_QUEUED ?? 1_000)
 const WORKERS = 2
 /** Flows that one worker runs at once. */
 const PLACES = 5

@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { openTestPolyphony } from '../support/polyphony.ts'
 import { openTestPostgres, type TestPostgres } from '../support/postgres.ts'
-import { casesOf, SEED } from '../support/scale.ts'
+import { SEED } from '../support/scale.ts'
 import { type CallLog, createCallLog } from './call-log.ts'
 import { CHAOS_USER, lineOf } from './chaos-flows.ts'
 import { CHAOS_ENGINES } from './engines.ts'
@@ -11,7 +11,7 @@ import { OutcomeReader } from './stored-outcomes.ts'
 import { endWorkers } from './worker-process.ts'
 
 /** Times that a stream is left and taken up again in another process. */
-const RESUMES = Number(process.env.CHAOS_RESUMES ?? casesOf(100, 30))
+const RESUMES = Number(process.env.CHAOS_RESUMES ?? 100)
 /** Flows that are followed at once. */
 const WIDTH = 10
 const STEPS = 6

@@ -29,8 +29,11 @@ export async function openOwnRedis(): Promise<OwnRedis> {
     server = spawn('redis-server', options, { stdio: 'ignore' })
     const client = new Redis(url, { maxRetriesPerRequest: null, retryStrategy: () => 20 })
     client.on('error', () => undefined)
-    await client.ping()
-    client.disconnect()
+    const ended = once(server, 'exit').then(([code]) => {
+      throw new Error(`expected redis-server to run on port ${port}, it ended with ${code}`)
+    })
+    await Promise.race([client.ping(), ended]).finally(() => client.disconnect())
+    ended.catch(() => undefined)
   }
 
   async function kill(): Promise<void> {
