@@ -2,8 +2,11 @@ import { afterEach, describe, expect, test } from 'vitest'
 import type { FlowStepInput } from '../../src/domain/definition/flow-definition.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import { createResumption } from '../../src/orchestrator/ownership/resumption.ts'
+import type { ScriptedReply } from '../../src/providers/scripted.ts'
+import { createMemoryStore } from '../../src/repositories/memory/memory-store.ts'
 import type { StoredFlow } from '../../src/repositories/repository.ts'
 import { chain, rejected, step } from '../support/flows.ts'
+import { openMortalProcess } from '../support/mortal-process.ts'
 import { type ScriptedFlow, scripted, USER } from '../support/scripted-flow.ts'
 import { newFlow } from '../support/stored-data.ts'
 
@@ -22,6 +25,18 @@ async function halfDone(options: object = {}, second: Partial<FlowStepInput> = {
     code: 'PROVIDER_REJECTED',
   })
   return { orchestrator, flowId: created.id, provider: flow.provider }
+}
+
+/** The same with a store that the test reads, started with an API key. */
+async function halfDoneInMemory() {
+  const store = createMemoryStore()
+  const replies: ScriptedReply[] = ['one', rejected()]
+  const process = await openMortalProcess({ store, diesAt: () => false, reply: () => replies.shift() ?? 'fine' })
+  const { id: threadId } = await process.conversations.createThread(USER, {})
+  const { id: flowId } = await process.orchestrator.createFlow(threadId, USER, chain(step('a'), step('b')))
+  const run = process.orchestrator.executeFlow(flowId, USER, { input: 'cats', apiKeyId: 'key-1' })
+  await expect(run).rejects.toMatchObject({ code: 'PROVIDER_REJECTED' })
+  return { orchestrator: process.orchestrator, flowId, store }
 }
 
 describe('resuming', () => {
@@ -142,4 +157,39 @@ test('interrupted flows are resumed a few at a time, and the start does not wait
   for (const end of ends) end()
   await new Promise((resolve) => setImmediate(resolve))
   expect(begun).toHaveLength(4)
+})
+
+test('a flow is resumed with the options of its execution, without what only its row needs', async () => {
+  const stored = { streaming: true, apiKeyId: 'key-1', inputMessageId: 'message', recordedEpoch: 1 }
+  const error = new OrchestratorError('FLOW_INTERRUPTED', 'its process is gone').toJSON()
+  const started: object[] = []
+  const resumption = createResumption({
+    flows: {
+      findInterrupted: async () => ['f0'],
+      find: async (): Promise<StoredFlow> => ({
+        ...newFlow('t'),
+        id: 'f0',
+        status: 'FAILED',
+        ownerEpoch: 2,
+        runOptions: stored,
+        error,
+      }),
+    },
+    start: async (_flowId, _userId, options) => {
+      started.push(options)
+      return { ended: Promise.resolve() }
+    },
+    logger: { warn: () => {} },
+  })
+  await resumption.start()
+  expect(started).toEqual([{ streaming: true, apiKeyId: 'key-1' }])
+})
+
+test('the API key of a flow stays with it when another caller continues it', async () => {
+  const { orchestrator, flowId, store } = await halfDoneInMemory()
+  const keyOf = async () => (await store.flows.find(flowId))?.runOptions
+  const kept = { apiKeyId: 'key-1', resumeAfterCrash: false }
+  expect(await keyOf()).toEqual(kept)
+  await orchestrator.executeStep(flowId, 'a', USER)
+  expect(await keyOf()).toEqual(kept)
 })

@@ -1,6 +1,7 @@
 import { versionUnknown } from '../../domain/execution/flow-errors.ts'
 import type { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { Store, StoredFlow } from '../../repositories/repository.ts'
+import { keyOptions } from '../runs/queued-options.ts'
 import type { LiveUpdates } from '../updates/live-updates.ts'
 import type { OwnershipWatch } from './ownership-watch.ts'
 import { settleUndriven } from './settle-undriven.ts'
@@ -28,6 +29,7 @@ export async function cancelStored(
     from: ['PENDING', 'PAUSED', 'RUNNING'],
     ownerId,
     startedAt: flow.startedAt ?? now(),
+    runOptions: keyOptions(flow.runOptions),
   })
   if (!('epoch' in claimed)) {
     if (claimed.newerVersion !== undefined) throw versionUnknown(flow.id, claimed.newerVersion)

@@ -38,7 +38,8 @@ export function createResumption({ flows, start, logger, concurrency = DEFAULT_C
     try {
       const flow = await flows.find(flowId)
       if (!flow?.runOptions || flow.error?.code !== 'FLOW_INTERRUPTED' || flow.ownerEpoch > MAX_OWNERS) return undefined
-      const { inputMessageId: _, resumeAfterCrash: __, ...options } = flow.runOptions
+      const { streaming, saveMessages, timeout, limits, apiKeyId } = flow.runOptions
+      const options = { streaming, saveMessages, timeout, limits, apiKeyId }
       return await start(flowId, flow.userId, options)
     } catch (error) {
       const { code } = OrchestratorError.from(error)

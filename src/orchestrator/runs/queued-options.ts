@@ -13,8 +13,10 @@ export type Queueing = 'never' | 'limited' | 'durable'
 /** The options that the process needs which takes the flow from the queue. */
 export function toQueuedOptions({ flow, options, input }: StartRequest, queueing: Queueing): StoredRunOptions | undefined {
   const { messageId: inputMessageId } = input
-  if (queueing === 'never')
-    return options.stored && (inputMessageId === undefined ? options.stored : { ...options.stored, inputMessageId })
+  if (queueing === 'never') {
+    const { stored = keyOptions(options) } = options
+    return stored && (inputMessageId === undefined ? stored : { ...stored, inputMessageId })
+  }
   const { streaming, saveMessages, limits, flowTimeoutMs: flowMs, stepTimeoutMs: stepMs, apiKeyId, stored } = options
   return {
     streaming,
@@ -27,6 +29,10 @@ export function toQueuedOptions({ flow, options, input }: StartRequest, queueing
     ...(queueing === 'limited' && stored === undefined && { resumeAfterCrash: false }),
   }
 }
+
+/** Keeps the API key of a flow that is not resumed automatically, because its budgets count whoever continues it. */
+export const keyOptions = ({ apiKeyId }: Pick<StoredRunOptions, 'apiKeyId'> = {}): StoredRunOptions | undefined =>
+  apiKeyId === undefined ? undefined : { apiKeyId, resumeAfterCrash: false }
 
 /** The options of a flow that this process has not started, from its row. */
 export function fromQueuedOptions({ runOptions = {}, metadata = {} }: StoredFlow): RunOptions {

@@ -13,6 +13,7 @@ import type { RunStep } from '../steps/step-runner.ts'
 import type { LiveUpdates } from '../updates/live-updates.ts'
 import { endObservation } from './end-observation.ts'
 import type { OpenExecution } from './open-execution.ts'
+import { keyOptions } from './queued-options.ts'
 import type { StartRequest } from './run-input.ts'
 import type { Run, RunRegistry } from './run-registry.ts'
 
@@ -65,6 +66,7 @@ export function createSingleStep(deps: SingleStepDeps): ExecuteOneStep {
       // The flow keeps its own prompt, from which its other results were made.
       input: flow.input ?? input.text,
       metadata: flow.metadata,
+      runOptions: keyOptions(flow.runOptions),
     }
     const claimed = await store.journal.claim(claim)
     if (!('epoch' in claimed)) {
