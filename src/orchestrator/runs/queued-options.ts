@@ -30,7 +30,10 @@ export function toQueuedOptions({ flow, options, input }: StartRequest, queueing
   }
 }
 
-/** Keeps the API key of a flow that is not resumed automatically, because its budgets count whoever continues it. */
+/**
+ * Keeps the API key of a flow that is not resumed automatically: its budgets count the flow when another caller
+ * continues it.
+ */
 export const keyOptions = ({ apiKeyId }: Pick<StoredRunOptions, 'apiKeyId'> = {}): StoredRunOptions | undefined =>
   apiKeyId === undefined ? undefined : { apiKeyId, resumeAfterCrash: false }
 
