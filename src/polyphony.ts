@@ -25,6 +25,7 @@ import type { JsonSchema } from './domain/execution/model-call.ts'
 import { executors } from './executors/registry.ts'
 import { BudgetService } from './orchestrator/budgets/budget-service.ts'
 import { createFlowBudgets } from './orchestrator/budgets/flow-budgets.ts'
+import { createSkippedFlows } from './orchestrator/flows/skipped-flows.ts'
 import { UsageService } from './orchestrator/flows/usage-service.ts'
 import { OrchestratorService } from './orchestrator/orchestrator-service.ts'
 import { startPruning, startPruningCallers, startPruningDeliveries } from './orchestrator/ownership/retention.ts'
@@ -167,6 +168,8 @@ async function compose(config: PolyphonyConfig, openedEngine: OpenedEngine, data
     clock: systemClock,
     logger,
   })
+  const { requirements } = definitions
+  const skippedFlows = createSkippedFlows({ queue: store.queue, requirements, logger, now })
   const runs = createRuns({
     config,
     openedEngine,
@@ -175,6 +178,7 @@ async function compose(config: PolyphonyConfig, openedEngine: OpenedEngine, data
     steps,
     updates,
     definitions,
+    skippedFlows,
     budgets: flowBudgets,
     observer,
     permissions,
@@ -243,10 +247,11 @@ async function compose(config: PolyphonyConfig, openedEngine: OpenedEngine, data
     config,
     definitionSchema: parser.jsonSchema,
     async resumeInterrupted() {
+      skippedFlows.start()
       await ownership.resumption.start()
       await engine.takeQueued()
     },
-    engineHealth: createQueueHealth({ engine, queue: store.queue, requirements: definitions.requirements }),
+    engineHealth: createQueueHealth({ engine, queue: store.queue, requirements }),
     startBackgroundWork() {
       loadPrices()
       webhooks.delivery.start()

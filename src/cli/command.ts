@@ -66,6 +66,8 @@ const groupOf = (program: Command, name: keyof typeof COMMAND_GROUPS): Command =
 export const jsonOption = () => new Option('--json', 'one JSON object per line, nothing else on standard output')
 export const databaseOption = () => new Option('--database <url>', 'pglite://<directory>, postgres://… or memory://')
 export const simulateOption = () => new Option('--simulate', 'answer with the bundled simulator instead of real models')
+export const registerOption = () =>
+  new Option('--register <module>', 'module whose default export registers definitions with functions')
 export const modelOption = () => new Option('--model <provider/model>', 'use this model for every step')
 export const allowSharingOption = () =>
   new Option('--allow-sharing', 'allow the sharing between providers that the flow needs, for this and later runs')
@@ -89,6 +91,14 @@ function parseUsd(value: string): number {
   const costUsd = Number(value)
   if (value.trim() === '' || !(costUsd >= 0)) throw new InvalidArgumentError('expected an amount in US dollars.')
   return costUsd
+}
+
+export function parsePort(value: string): number {
+  const port = Number(value)
+  if (value.trim() === '' || !Number.isInteger(port) || port < 0 || port > 65_535) {
+    throw new InvalidArgumentError('expected 0 to 65535.')
+  }
+  return port
 }
 
 /** A whole number from 1. */

@@ -23,11 +23,24 @@ const services: Services = {
   exportData: async ({ database }, sink, includeRunning) =>
     (await import('../repositories/database.ts')).exportDatabase(database, sink, { program: readVersion(), includeRunning }),
   importData: async ({ database }, chunks) => (await import('../repositories/database.ts')).importDatabase(database, chunks),
-  serve: async (flags) => (await import('../server/main.ts')).startServer(flags),
-  register: async (modulePath, open) => (await import('../system/register-module.ts')).registerModule(modulePath, open),
+  serve: async (flags, register) => {
+    const { startServer } = await import('../server/main.ts')
+    return startServer(flags, register === undefined ? {} : { register: (polyphony) => registerModule(register, polyphony) })
+  },
+  register: registerModule,
+  listenForHealth: async ({ config, apiKeys, engineHealth }, port) => {
+    const { listenForHealth } = await import('../server/health/health-listener.ts')
+    const { host } = config.server
+    return listenForHealth({ host, port, version: readVersion(), pingDatabase: () => apiKeys.exist(), engineHealth })
+  },
   serveTools: async (serving) => (await import('../server/mcp/stdio.ts')).serveToolsOverStdio(serving),
   modelNames: async (prices) => (await import('../providers/models/model-names.ts')).createModelNames({ prices }),
   pricesDate: async () => (await import('../providers/models/prices.ts')).PRICES_DATE,
+}
+
+async function registerModule(modulePath: string, open: unknown): Promise<void> {
+  const module = await import('../system/register-module.ts')
+  await module.registerModule(modulePath, open)
 }
 
 /** Runs one command line and returns its exit code. */

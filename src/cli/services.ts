@@ -28,7 +28,15 @@ export interface OpenServices {
   /** Starts the flows of schedules, and sends webhooks, from now on. */
   startBackgroundWork(): void
   /** The engine of this process and the queue of all processes. */
-  engineHealth(): Promise<{ readonly engine: string; readonly ok: boolean; readonly running: number; readonly queued: number }>
+  engineHealth(): Promise<{
+    readonly engine: string
+    readonly ok: boolean
+    readonly running: number
+    readonly queued: number
+    readonly problem?: string
+    /** Queued flows that this process cannot run, by their definitions. */
+    readonly unrunnable: readonly { readonly name: string; readonly version?: string; readonly flows: number }[]
+  }>
   close(options?: { readonly handOver?: boolean; readonly graceMs?: number }): Promise<void>
 }
 
@@ -65,10 +73,15 @@ export interface Services {
     config: PolyphonyConfig,
     chunks: AsyncIterable<Uint8Array>,
   ): Promise<Readonly<Record<string, { readonly imported: number; readonly skipped: number }>>>
-  /** Starts a server, which opens and closes its own services. */
-  serve(flags: PolyphonyConfigInput): Promise<RunningServer>
+  /**
+   * Starts a server, which opens and closes its own services. They are passed to the default export of the module
+   * `register`, as `register` below does.
+   */
+  serve(flags: PolyphonyConfigInput, register?: string): Promise<RunningServer>
   /** Passes the services to the default export of a module, which registers definitions with functions. */
   register(modulePath: string, open: OpenServices): Promise<void>
+  /** Answers GET /health on `port` at the host of the configuration, as a server does. */
+  listenForHealth(open: OpenServices, port: number): Promise<{ readonly url: string; close(): Promise<void> }>
   /** Serves MCP over stdin and stdout until the client closes its end or the signal aborts. */
   serveTools(serving: ToolServing): Promise<void>
   /** The bundled lists of model names, against which the names in a configuration are checked. */

@@ -8,6 +8,7 @@ import { executors } from '../executors/registry.ts'
 import type { FlowBudgets } from '../orchestrator/budgets/flow-budgets.ts'
 import type { FlowExecution } from '../orchestrator/flow-run.ts'
 import type { FlowDefinitions } from '../orchestrator/flows/flow-definitions.ts'
+import type { SkippedFlows } from '../orchestrator/flows/skipped-flows.ts'
 import { createOwnershipWatch } from '../orchestrator/ownership/ownership-watch.ts'
 import { createFlowExecutions } from '../orchestrator/runs/flow-executions.ts'
 import { createFlowRunner } from '../orchestrator/runs/flow-runner.ts'
@@ -31,6 +32,7 @@ export interface CreateRunsDeps {
   readonly steps: Steps
   readonly updates: Updates
   readonly definitions: FlowDefinitions
+  readonly skippedFlows: Pick<SkippedFlows, 'claimNext'>
   readonly budgets: FlowBudgets
   /** Implemented by createTelemetry. */
   readonly observer: FlowObserver
@@ -48,6 +50,7 @@ export function createRuns({
   steps,
   updates,
   definitions,
+  skippedFlows,
   budgets,
   observer,
   permissions,
@@ -66,7 +69,12 @@ export function createRuns({
   const queueing = queueingOf(config)
   const engine = openedEngine.create({
     runs: registry,
-    flows: { claim: store.journal.claim, enqueue: store.journal.enqueue, ...store.queue },
+    flows: {
+      ...store.queue,
+      claim: store.journal.claim,
+      enqueue: store.journal.enqueue,
+      claimNext: skippedFlows.claimNext,
+    },
     ownerId,
     registered: definitions.requirements,
     limits: toLimits(config.maxRunningFlows),

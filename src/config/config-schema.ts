@@ -6,7 +6,7 @@ import type { ThreadRight } from '../domain/users/thread.ts'
 import { schedulesSchema } from './automation/schedule-settings.ts'
 import { webhooksSchema } from './automation/webhook-settings.ts'
 import { type ProviderSettings, type ProviderSettingsInput, providerSettingsSchema } from './provider-settings.ts'
-import { serverSettingsSchema, telemetrySettingsSchema } from './server-settings.ts'
+import { serverSettingsSchema, telemetrySettingsSchema, workerSettingsSchema } from './server-settings.ts'
 
 export const LOG_LEVELS = ['silent', 'error', 'warn', 'info', 'debug'] as const
 export type LogLevel = (typeof LOG_LEVELS)[number]
@@ -234,6 +234,8 @@ export const configSchema = z.strictObject({
   schedules: schedulesSchema.prefault([]),
   /** Settings of `polyphony serve`. */
   server: serverSettingsSchema.prefault({}),
+  /** Settings of `polyphony worker`. */
+  worker: workerSettingsSchema.prefault({}),
   /** Settings of spans and metrics. */
   telemetry: telemetrySettingsSchema.prefault({}),
 })

@@ -43,6 +43,7 @@ const PLAIN_VARIABLES: readonly (readonly [
   ['POLYPHONY_SIMULATOR', ['simulator'], asFlag],
   ['POLYPHONY_HOST', ['server', 'host'], asText],
   ['POLYPHONY_PORT', ['server', 'port'], asNumber],
+  ['POLYPHONY_HEALTH_PORT', ['worker', 'healthPort'], asNumber],
   ['POLYPHONY_PUBLIC_URL', ['server', 'publicUrl'], asText],
   ['POLYPHONY_ALLOWED_HOSTS', ['server', 'allowedHosts'], asList],
   ['POLYPHONY_CORS_ORIGINS', ['server', 'corsOrigins'], asList],

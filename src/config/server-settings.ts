@@ -80,6 +80,12 @@ export const serverSettingsSchema = z.strictObject({
 
 export type ServerSettings = z.output<typeof serverSettingsSchema>
 
+/** Settings of `polyphony worker`; see docs/deploy.md. */
+export const workerSettingsSchema = z.strictObject({
+  /** Port at `server.host` on which a worker answers GET /health; 0 for any free port. Default: none. */
+  healthPort: z.number().int().min(0).max(65_535).optional(),
+})
+
 /** Settings of spans and metrics. */
 export const telemetrySettingsSchema = z.strictObject({
   /** Whether spans contain prompts and answers; default false, so that texts of users stay in the database. */

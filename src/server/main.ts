@@ -63,18 +63,24 @@ export interface StartedServer {
   close(): Promise<void>
 }
 
+export interface StartServerOptions {
+  /** Registers definitions with functions, before the server listens and resumes flows. */
+  readonly register?: (polyphony: Polyphony) => void | Promise<void>
+}
+
 /**
  * Starts the server as `polyphony serve` does: reads the configuration, opens the database, listens and resumes
  * interrupted flows. `flags` take precedence over environment and file. Rejects with CONFIG_INVALID, and with
  * DATABASE_SCHEMA_MISMATCH when the schema of a Postgres database is behind.
  */
-export async function startServer(flags: PolyphonyConfigInput = {}): Promise<StartedServer> {
+export async function startServer(flags: PolyphonyConfigInput = {}, options: StartServerOptions = {}): Promise<StartedServer> {
   const configured = await loadConfig({}, { flags })
   // Default to `info` so that requests are logged; configuration may lower it.
   const logLevel = configured.sources.has('logLevel') ? configured.logLevel : 'info'
   const logger = createServerLogger({ level: logLevel, destination: process.stderr })
   const polyphony = await createPolyphony({ logger: toLogger(logger), logLevel }, { flags, defaultMigrations: 'check' })
   try {
+    await options.register?.(polyphony)
     return await serve(polyphony, logger)
   } catch (error) {
     await polyphony.close()

@@ -1,7 +1,6 @@
 import type { AddressInfo } from 'node:net'
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import type { ServerSettings } from '../config/config.ts'
-import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { createAuthenticator } from './access/authenticator.ts'
 import { assertNotExposed, findExposure } from './access/exposure.ts'
 import { createOriginCheck } from './access/origin-check.ts'
@@ -21,6 +20,7 @@ import { permissionRoutes, threadRoutes } from './http/routes/threads.ts'
 import { ticketRoutes } from './http/routes/tickets.ts'
 import { usageRoutes } from './http/routes/usage.ts'
 import { waitingRoutes } from './http/routes/waiting.ts'
+import { toListenError, toUrl } from './listen-error.ts'
 import { mcpRoutes } from './mcp/mcp-routes.ts'
 import { modelRoutes } from './models/model-routes.ts'
 import { openAiErrors } from './models/open-ai-error.ts'
@@ -151,7 +151,10 @@ export async function createHttpServer(deps: ServerDeps, options: HttpServerOpti
     async listen() {
       if (!settings.jwt && !(await deps.apiKeys.exist())) assertNotExposed(settings)
       await app.listen({ host: settings.host, port: settings.port }).catch((error: unknown) => {
-        throw toListenError(error, settings)
+        throw toListenError(error, {
+          host: { key: 'server.host', value: settings.host },
+          port: { key: 'server.port', value: settings.port },
+        })
       })
       return addressOf(app, settings)
     },
@@ -166,30 +169,11 @@ export async function createHttpServer(deps: ServerDeps, options: HttpServerOpti
   }
 }
 
-/** Error codes of the system for an address that is not available, with the setting and the expected value. */
-const LISTEN_PROBLEMS: Readonly<Record<string, readonly [key: string, expected: string]>> = {
-  EADDRINUSE: ['server.port', 'a free port'],
-  EACCES: ['server.port', 'a port that this user may listen on'],
-  EADDRNOTAVAIL: ['server.host', 'an address of this machine'],
-  ENOTFOUND: ['server.host', 'an address of this machine'],
-}
-
-function toListenError(error: unknown, { host, port }: ServerSettings): unknown {
-  const code = error instanceof Error && 'code' in error ? String(error.code) : ''
-  const [key, expected] = LISTEN_PROBLEMS[code] ?? []
-  if (key === undefined) return error
-  const found = key === 'server.port' ? port : host
-  return new OrchestratorError('CONFIG_INVALID', `${key}: expected ${expected}, found ${found} (${code})`, {
-    details: { key },
-    cause: error,
-  })
-}
-
 function addressOf(app: FastifyInstance, { host, publicUrl }: ServerSettings): string {
   if (publicUrl !== undefined) return publicUrl
   const address: AddressInfo | string | null = app.server.address()
   const port = typeof address === 'object' && address !== null ? address.port : ''
-  return `http://${host.includes(':') && !host.startsWith('[') ? `[${host}]` : host}:${port}`
+  return toUrl(host, port)
 }
 
 const nothing = () => {}

@@ -26,6 +26,8 @@ export interface CommandLine {
       readonly env?: Readonly<Record<string, string>>
       readonly stdin?: string
       readonly onOutput?: (stdout: string, pid: number) => void
+      /** Receives all of stderr so far. */
+      readonly onLog?: (stderr: string) => void
     },
   ): Promise<CommandLineResult>
   remove(): void
@@ -36,7 +38,7 @@ export function createCommandLine(): CommandLine {
   const directory = mkdtempSync(join(tmpdir(), 'polyphony-cli-'))
   return {
     directory,
-    run: (words, { env = {}, stdin = '', onOutput } = {}) =>
+    run: (words, { env = {}, stdin = '', onOutput, onLog } = {}) =>
       new Promise((resolve, reject) => {
         const child = spawn(POLYPHONY.command, [...POLYPHONY.args, ...words], {
           cwd: directory,
@@ -50,6 +52,7 @@ export function createCommandLine(): CommandLine {
         })
         child.stderr.setEncoding('utf8').on('data', (text: string) => {
           stderr += text
+          onLog?.(stderr)
         })
         child.once('error', reject)
         child.once('close', (exitCode) => resolve({ exitCode, stdout, stderr, lines: stdout.trimEnd().split('\n') }))

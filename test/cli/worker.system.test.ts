@@ -53,14 +53,21 @@ afterAll(async () => {
   commandLine.remove()
 })
 
+interface StartOptions {
+  readonly onOutput?: (stdout: string, pid: number) => void
+  readonly onLog?: (stderr: string) => void
+  readonly env?: Readonly<Record<string, string>>
+}
+
 /** Starts a command and resolves when it has printed its first line. */
-async function start(words: readonly string[], onOutput: (stdout: string, pid: number) => void = () => {}) {
+async function start(words: readonly string[], { onOutput, onLog, env = {} }: StartOptions = {}) {
   return new Promise<{ readonly pid: number; readonly line: string; readonly ended: Promise<CommandLineResult> }>(
     (resolve, reject) => {
       const ended = commandLine.run(words, {
-        env: { DATABASE_URL: postgres.url, POLYPHONY_TAKES_FLOWS: 'false' },
+        env: { DATABASE_URL: postgres.url, POLYPHONY_TAKES_FLOWS: 'false', ...env },
+        ...(onLog && { onLog }),
         onOutput(stdout, pid) {
-          onOutput(stdout, pid)
+          onOutput?.(stdout, pid)
           if (!stdout.includes('\n')) return
           started.push({ pid, ended })
           resolve({ pid, line: stdout.split('\n')[0] ?? '', ended })
@@ -76,6 +83,22 @@ async function startFlow(definition: FlowDefinitionInput): Promise<{ readonly id
   const { id: threadId } = await conversations.createThread(CHAOS_USER)
   const { id } = await orchestrator.createFlow(threadId, CHAOS_USER, definition)
   return { id, ended: orchestrator.executeFlow(id, CHAOS_USER, { input: 'go', streaming: true }) }
+}
+
+/** A definition with functions that the starter has registered, and a module that registers it elsewhere. */
+function codedFlow(run: string) {
+  const line = lineOf(run, 3)
+  const module = `${run}.mjs`
+  writeFileSync(
+    join(commandLine.directory, module),
+    `const line = ${JSON.stringify(line)}
+export default ({ orchestrator }) =>
+  orchestrator.registerFlow({ ...line, version: '1', steps: line.steps.map((step) => ({ ...step, prompt: () => 'from a function' })) })`,
+  )
+  const coded = { ...line, version: '1', steps: line.steps.map((step) => ({ ...step, prompt: () => 'from a function' })) }
+  // The process that starts a flow registers its definition too, so that the flow waits for any worker that has it.
+  starter.orchestrator.registerFlow(coded)
+  return { coded, module }
 }
 
 const callsOf = (run: string) => STEPS.map((step) => provider.callsOf(run, step).length)
@@ -125,20 +148,12 @@ test(
   'a worker runs definitions with functions that a module registers, and ends at once on a second signal',
   TIMEOUT,
   async () => {
-    const line = lineOf('coded', 3)
-    const file = join(commandLine.directory, 'flows.mjs')
-    writeFileSync(
-      file,
-      `const line = ${JSON.stringify(line)}
-export default ({ orchestrator }) =>
-  orchestrator.registerFlow({ ...line, version: '1', steps: line.steps.map((step) => ({ ...step, prompt: () => 'from a function' })) })`,
-    )
-    const worker = await start(['worker', '--register', 'flows.mjs'], (stdout, pid) => {
-      if (stdout.includes('Closing') && isRunning(pid)) process.kill(pid, 'SIGTERM')
+    const { coded, module } = codedFlow('coded')
+    const worker = await start(['worker', '--register', module], {
+      onOutput(stdout, pid) {
+        if (stdout.includes('Closing') && isRunning(pid)) process.kill(pid, 'SIGTERM')
+      },
     })
-    const coded = { ...line, version: '1', steps: line.steps.map((step) => ({ ...step, prompt: () => 'from a function' })) }
-    // The process that starts a flow registers its definition too, so that the flow waits for any worker that has it.
-    starter.orchestrator.registerFlow(coded)
     const { ended } = await startFlow(coded)
     await ended
     expect(callsOf('coded')).toEqual([1, 1, 1])
@@ -189,6 +204,49 @@ test('a server with workers restarts one that died, reports its queue, and ends 
   expect((await server.ended).exitCode).toBe(0)
   expect(isRunning(living)).toBe(false)
 })
+
+test(
+  'a worker answers probes, and names what it cannot run; a server and its workers run what --register names',
+  TIMEOUT,
+  async () => {
+    const { coded, module } = codedFlow('probed')
+    const first = await start(['serve', '--port', '0', '--register', module, '--json'])
+    const { url } = JSON.parse(first.line)
+    const flow = await startFlow(coded)
+    const engineAt = async (probe: string) => toAnswer(await (await fetch(probe)).json()).engine
+    await until(async () => (await engineAt(`${url}/health`)).queued === 1)
+    expect((await engineAt(`${url}/health`)).unrunnable).toEqual([])
+
+    let onLog: (stderr: string) => void = () => {}
+    const logged = new Promise<string>((resolve) => {
+      onLog = (stderr) => {
+        const [, line] = /^(.*are left to other processes.*)\n/m.exec(stderr) ?? []
+        if (line !== undefined) resolve(line)
+      }
+    })
+    const idle = await start(['worker', '--health-port', '0', '--json'], { onLog })
+    const { healthUrl } = JSON.parse(idle.line)
+    const response = await fetch(healthUrl)
+    expect(response.status).toBe(200)
+    const body = toAnswer(await response.json())
+    expect(body).toMatchObject({ status: 'ok', database: 'up', engine: { engine: 'bullmq', ok: true, running: 0, queued: 1 } })
+    expect(body.engine.unrunnable).toEqual([{ name: coded.name, version: '1', flows: 1 }])
+    expect(JSON.parse(await logged)).toMatchObject({ level: 'warn', definitions: [`${coded.name}@1`] })
+    process.kill(idle.pid, 'SIGTERM')
+    expect((await idle.ended).exitCode).toBe(0)
+    await expect(fetch(healthUrl)).rejects.toThrow()
+
+    // The workers that a server starts do not share the configured port, which is taken here.
+    const env = { POLYPHONY_HEALTH_PORT: new URL(url).port }
+    const second = await start(['serve', '--port', '0', '--workers', '1', '--register', module, '--json'], { env })
+    await flow.ended
+    process.kill(second.pid, 'SIGTERM')
+    expect((await second.ended).exitCode).toBe(0)
+    expect(callsOf('probed')).toEqual([1, 1, 1])
+  },
+)
+
+const toAnswer = (body: unknown) => body as { readonly engine: { readonly queued: number; readonly unrunnable: unknown } }
 
 async function findOwner(flowId: string): Promise<number> {
   let pid: number | undefined

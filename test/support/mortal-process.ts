@@ -96,6 +96,7 @@ export async function openMortalProcess({ store, diesAt, reply, config: given }:
     steps,
     updates,
     definitions: flows.definitions,
+    skippedFlows: ownStore.queue,
     budgets: flowBudgets,
     permissions,
     openedEngine: await openEngine(config),

@@ -3,7 +3,7 @@ import type { FlowStart } from '../../domain/execution/flow.ts'
 import { notStartable } from '../../domain/execution/flow-errors.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { Advance, Engine, EngineDeps, EngineHealth, FlowJob } from '../engine.ts'
-import { type ClockGuard, startClockGuard } from './clock-guard.ts'
+import { type ClockGuard, type ClockState, startClockGuard } from './clock-guard.ts'
 import { createIdleSlots, type TakenSlot } from './idle-slots.ts'
 import { type Reconciler, startReconciler } from './reconciler.ts'
 import type { Slot, SlotEnd, SlotQueue, SlotSettings, SlotWorker } from './slot-queue.ts'
@@ -26,6 +26,9 @@ export interface EngineLog {
 }
 
 const CLOCK_CHECK_MS = 60_000
+/** Milliseconds between two attempts to compare the clock for the first time. */
+const CLOCK_RETRY_MS = 1_000
+const CLOCK_UNKNOWN = 'the clock could not be compared with that of the database yet'
 /** Milliseconds that closing waits for slots which are being added. */
 const ADD_AT_CLOSE_MS = 1_000
 /** Milliseconds for which a slot waits for the next flow of its process. */
@@ -194,16 +197,18 @@ export function createBullmqEngine(deps: BullmqEngineDeps): Engine {
         readOffsetMs: flows.clockOffsetMs,
         allowedMs,
         checkEveryMs: CLOCK_CHECK_MS,
+        firstRetryMs: CLOCK_RETRY_MS,
         onChange({ ok, offsetMs }) {
           if (draining) return
           if (!ok) idle.endAll()
-          if (ok) logger?.info('the clock agrees with that of the database again: flows are taken', { offsetMs })
+          if (ok) logger?.info('the clock agrees with that of the database: flows are taken', { offsetMs })
           else logger?.warn('the clock differs from that of the database: no flows are taken', { offsetMs, allowedMs })
           void (ok ? worker?.resume() : worker?.pause())?.catch(report)
         },
       })
     }
     if (draining) return guard?.stop()
+    if (guard && guard.state().offsetMs === undefined) logger?.warn(`${CLOCK_UNKNOWN}: no flows are taken until then`, {})
     worker = slots.work(fill, settings)
     if (guard && !guard.state().ok) await worker.pause()
     reconciler = startReconciler({
@@ -235,15 +240,14 @@ export function createBullmqEngine(deps: BullmqEngineDeps): Engine {
   }
 
   function health(): EngineHealth {
-    const clockState = guard?.state()
-    return {
-      engine: 'bullmq',
-      running: runs.countDriven(),
-      ok: !closing,
-      ...(clockState?.ok === false && {
-        problem: `the clock differs from that of the database by ${Math.round(clockState.offsetMs)} ms, at most ${allowedMs} ms are allowed`,
-      }),
-    }
+    const problem = guard && clockProblem(guard.state())
+    return { engine: 'bullmq', running: runs.countDriven(), ok: !closing, ...(problem !== undefined && { problem }) }
+  }
+
+  function clockProblem({ ok, offsetMs }: ClockState): string | undefined {
+    if (ok) return undefined
+    if (offsetMs === undefined) return CLOCK_UNKNOWN
+    return `the clock differs from that of the database by ${Math.round(offsetMs)} ms, at most ${allowedMs} ms are allowed`
   }
 
   return {

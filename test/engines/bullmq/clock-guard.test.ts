@@ -3,10 +3,12 @@ import type { Clock } from '../../../src/async/clock.ts'
 import { type ClockState, startClockGuard } from '../../../src/engines/bullmq/clock-guard.ts'
 
 const timers: (() => void)[] = []
+const delaysMs: number[] = []
 const clock: Clock = {
   now: () => 0,
   random: () => 0,
-  startTimer: (_, run) => {
+  startTimer: (delayMs, run) => {
+    delaysMs.push(delayMs)
     timers.push(run)
     return () => undefined
   },
@@ -16,6 +18,7 @@ const changes: ClockState[] = []
 
 beforeEach(() => {
   timers.length = 0
+  delaysMs.length = 0
   changes.length = 0
   offsets = []
 })
@@ -30,6 +33,7 @@ const start = () =>
     },
     allowedMs: 1_000,
     checkEveryMs: 60_000,
+    firstRetryMs: 1_000,
     onChange: (state) => changes.push(state),
   })
 const nextCheck = async () => {
@@ -64,6 +68,24 @@ test('the last state holds while the database does not answer', async () => {
   await nextCheck()
   expect(guard.state()).toEqual({ ok: false, offsetMs: 8_000 })
   expect(changes).toHaveLength(1)
+})
+
+test.each([
+  { offsetMs: 8_000, ok: false },
+  { offsetMs: 5, ok: true },
+])('until the first answer no slot is taken, and the clock is compared again every second ($offsetMs ms)', async (answer) => {
+  offsets = [new Error('the database is away'), new Error('the database is away'), answer.offsetMs, answer.offsetMs]
+  const guard = await start()
+  expect(guard.state()).toEqual({ ok: false })
+  await nextCheck()
+  expect(guard.state()).toEqual({ ok: false })
+  expect(changes).toEqual([])
+  await nextCheck()
+  expect(guard.state()).toEqual(answer)
+  expect(changes).toEqual([answer])
+  await nextCheck()
+  expect(changes).toEqual([answer])
+  expect(delaysMs).toEqual([1_000, 1_000, 60_000, 60_000])
 })
 
 test('a stopped guard checks no more', async () => {

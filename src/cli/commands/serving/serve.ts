@@ -1,15 +1,23 @@
 import { once } from 'node:events'
-import { InvalidArgumentError } from 'commander'
 import type { PolyphonyConfigInput } from '../../../config/config.ts'
-import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
 import { startProcesses } from '../../../system/supervised-processes.ts'
-import { databaseOption, defineCommand, jsonOption, parseCount, simulateOption } from '../../command.ts'
-import { type DatabaseOptions, type RunningServer, type Services, toFlags } from '../../services.ts'
+import {
+  databaseOption,
+  defineCommand,
+  jsonOption,
+  parseCount,
+  parsePort,
+  registerOption,
+  simulateOption,
+} from '../../command.ts'
+import { type DatabaseOptions, type RunningServer, toFlags } from '../../services.ts'
+import { requireQueuedFlows, requireSharedDatabase } from '../../serving/distribution.ts'
 import type { Terminal } from '../../terminal.ts'
 
 interface ServeOptions extends DatabaseOptions {
   readonly host?: string
   readonly port?: number
+  readonly register?: string
   readonly simulate?: boolean
   readonly workers?: number
 }
@@ -22,12 +30,13 @@ export const serveCommand = defineCommand<ServeOptions>({
     command
       .option('--host <address>', 'address to listen on; one that other machines can reach needs API keys')
       .option('--port <number>', 'port to listen on; 0 for any free port', parsePort)
-      .option('--workers <number>', 'worker processes beside the server, over the same Postgres', parseCount)
+      .option('--workers <number>', 'worker processes beside the server, over the same Postgres; needs engine bullmq', parseCount)
+      .addOption(registerOption())
       .addOption(simulateOption())
       .addOption(databaseOption())
       .addOption(jsonOption()),
   async run({ services, terminal, json }, options) {
-    const { host, port, simulate, workers = 0 } = options
+    const { host, port, register, simulate, workers = 0 } = options
     const flags: PolyphonyConfigInput = {
       ...toFlags(options),
       ...(simulate ? { simulator: true } : {}),
@@ -38,10 +47,16 @@ export const serveCommand = defineCommand<ServeOptions>({
     const signals = ['SIGINT', 'SIGTERM'] as const
     for (const signal of signals) process.on(signal, end)
     try {
-      if (workers > 0) await requireSharedDatabase(services, flags)
-      const server = await services.serve(flags)
-      const startWorker = toWorkerArguments(options)
-      const children = workers > 0 ? startProcesses({ count: workers, arguments: startWorker }) : undefined
+      const workerArguments = toWorkerArguments(options)
+      if (workers > 0) {
+        const config = await services.loadConfig(flags)
+        requireSharedDatabase(config, '--workers')
+        requireQueuedFlows(config, '--workers')
+        // The workers of one machine cannot share the configured port.
+        if (config.worker.healthPort !== undefined) workerArguments.push('--health-port', '0')
+      }
+      const server = await services.serve(flags, register)
+      const children = workers > 0 ? startProcesses({ count: workers, arguments: workerArguments }) : undefined
       if (json) terminal.printJson({ type: 'listening', url: server.url, open: server.isOpen })
       else printAddresses(terminal, server)
       if (!stop.signal.aborted) await once(stop.signal, 'abort')
@@ -65,26 +80,11 @@ function printAddresses({ print }: Terminal, { url, isOpen }: RunningServer): vo
   }
 }
 
-async function requireSharedDatabase(services: Services, flags: PolyphonyConfigInput): Promise<void> {
-  const { database } = await services.loadConfig(flags)
-  if (typeof database === 'string' && /^postgres(ql)?:/.test(database)) return
-  const found = typeof database === 'string' ? database.replace(/:.*/s, '://…') : 'a DataSource'
-  const message = `--workers: expected a database that several processes can open (postgres://…), found ${found}`
-  throw new OrchestratorError('CONFIG_INVALID', message)
-}
-
 /** The command line of a worker with the options of this server. */
-const toWorkerArguments = ({ database, simulate }: ServeOptions): readonly string[] => [
+const toWorkerArguments = ({ database, register, simulate }: ServeOptions): string[] => [
   String(process.argv[1]),
   'worker',
   ...(database === undefined ? [] : ['--database', database]),
+  ...(register === undefined ? [] : ['--register', register]),
   ...(simulate ? ['--simulate'] : []),
 ]
-
-function parsePort(value: string): number {
-  const port = Number(value)
-  if (value.trim() === '' || !Number.isInteger(port) || port < 0 || port > 65_535) {
-    throw new InvalidArgumentError('expected 0 to 65535.')
-  }
-  return port
-}

@@ -1,10 +1,21 @@
 import { once } from 'node:events'
 import type { PolyphonyConfigInput } from '../../../config/config.ts'
-import { databaseOption, defineCommand, jsonOption, parseCount, simulateOption } from '../../command.ts'
+import {
+  databaseOption,
+  defineCommand,
+  jsonOption,
+  parseCount,
+  parsePort,
+  registerOption,
+  simulateOption,
+} from '../../command.ts'
 import { type DatabaseOptions, toFlags } from '../../services.ts'
+import { requireQueuedFlows } from '../../serving/distribution.ts'
+import type { Terminal } from '../../terminal.ts'
 
 interface WorkerOptions extends DatabaseOptions {
   readonly concurrency?: number
+  readonly healthPort?: number
   readonly register?: string
   readonly simulate?: boolean
 }
@@ -19,18 +30,22 @@ export const workerCommand = defineCommand<WorkerOptions>({
   configure: (command) =>
     command
       .option('--concurrency <number>', 'flows that run at the same time', parseCount)
-      .option('--register <module>', 'module whose default export registers definitions with functions')
+      .option('--health-port <number>', 'port that answers GET /health; 0 for any free port', parsePort)
+      .addOption(registerOption())
       .addOption(simulateOption())
       .addOption(databaseOption())
       .addOption(jsonOption()),
   async run({ services, terminal, json }, options) {
-    const { concurrency, register, simulate } = options
+    const { concurrency, healthPort, register, simulate } = options
     const flags: PolyphonyConfigInput = {
       ...toFlags(options),
       takesFlows: true,
       ...(simulate ? { simulator: true } : {}),
+      ...(healthPort === undefined ? {} : { worker: { healthPort } }),
       ...(concurrency === undefined ? {} : { maxRunningFlows: { perProcess: concurrency } }),
     }
+    // Without the flags above: the configuration that the processes which start flows have as well.
+    requireQueuedFlows(await services.loadConfig(toFlags(options)), 'polyphony worker')
     const stop = new AbortController()
     const end = () => {
       if (stop.signal.aborted) process.exit(1)
@@ -42,17 +57,20 @@ export const workerCommand = defineCommand<WorkerOptions>({
     const alive = setInterval(() => {}, 60_000)
     try {
       const open = await services.open(flags)
+      let probe: { readonly url: string; close(): Promise<void> } | undefined
       try {
         if (register !== undefined) await services.register(register, open)
+        const { healthPort: port } = open.config.worker
+        if (port !== undefined) probe = await services.listenForHealth(open, port)
         await open.resumeInterrupted()
         open.startBackgroundWork()
         const health = await open.engineHealth()
-        if (json) terminal.printJson({ type: 'working', ...health })
-        else terminal.print(`The worker takes flows (engine ${health.engine}, ${health.queued} queued).`)
+        if (json) terminal.printJson({ type: 'working', ...health, ...(probe && { healthUrl: probe.url }) })
+        else printState(terminal, health, probe?.url)
         if (!stop.signal.aborted) await once(stop.signal, 'abort')
         if (!json) terminal.print('Closing: calls in flight may end; other workers continue the flows. Again to end at once.')
       } finally {
-        await open.close({ handOver: true, graceMs: GRACE_MS })
+        await Promise.all([probe?.close(), open.close({ handOver: true, graceMs: GRACE_MS })])
       }
       if (json) terminal.printJson({ type: 'closed' })
     } finally {
@@ -61,3 +79,8 @@ export const workerCommand = defineCommand<WorkerOptions>({
     }
   },
 })
+
+function printState({ print }: Terminal, { engine, queued }: { engine: string; queued: number }, probe?: string): void {
+  print(`The worker takes flows (engine ${engine}, ${queued} queued).`)
+  if (probe !== undefined) print(`  ${probe}`)
+}
