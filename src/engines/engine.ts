@@ -23,7 +23,10 @@ export interface EngineRuns {
    * no longer runs, with what `advance` resolved with; never rejects.
    */
   drive(job: FlowJob, advance: Advance): Promise<unknown>
-  /** Ends a flow with `reason`. Resolves with true when it has ended, with false if this process does not run it. */
+  /**
+   * Ends a flow with `reason`. Resolves with true when it has ended, with false if this process does not run it. A flow
+   * that is being started is ended if the engine drives it; if it queues it instead, the answer is false.
+   */
   cancel(flowId: string, reason: unknown): Promise<boolean>
   /** Ends every flow with `reason`. Resolves when none is running. */
   cancelAll(reason: unknown): Promise<void>
