@@ -143,7 +143,8 @@ export interface Engine {
   takeQueued(): Promise<void>
   /**
    * Must reach the socket of the running attempt within 100 ms in this process. Resolves with true when the flow has
-   * ended, with `reason` or otherwise, and with false if this process does not run it.
+   * ended, with `reason` or otherwise, and with false if this process does not run it, which for a flow that is being
+   * started is known when `start` is over.
    */
   cancel(flowId: string, reason: unknown): Promise<boolean>
   /** Wakes a paused flow. Must change nothing for a flow that is not paused. */
