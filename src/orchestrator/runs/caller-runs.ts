@@ -53,7 +53,9 @@ export function createCallerRuns(deps: CallerRunsDeps) {
     return { end: executions.attach(flowId, { afterSeq, onUpdate, signal: new AbortController().signal }) }
   }
 
-  /** Ends a flow wherever it runs. If `started` rejects, the caller's own run never began, and no other one is ended. */
+  /**
+   * Ends a flow wherever it runs. If `started` rejects, the caller's own run never began, and no other one is ended.
+   */
   async function cancel(flow: StoredFlow, reason: OrchestratorError, started?: Promise<unknown>): Promise<void> {
     const hasEnded = await executions.cancel(flow.id, reason)
     await started

@@ -146,7 +146,7 @@ export function createRunRegistry(): RunRegistry {
     findDriven({ flowId, epoch }) {
       const run = runs.get(flowId)
       if (run?.epoch === epoch) return run
-      for (const earlier of replaced) if (earlier.flowId === flowId && earlier.epoch === epoch) return earlier
+      for (const last of replaced) if (last.flowId === flowId && last.epoch === epoch) return last
       return undefined
     },
     *executions() {

@@ -4,8 +4,8 @@ import type { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { ExecutionEnd } from './flow-runner.ts'
 
 /**
- * Starts a flow that the caller's signal cancels. Rejects with FLOW_CANCELLED if the signal is already aborted. `cancel`
- * also gets the start, which may not be over.
+ * Starts a flow that the caller's signal cancels. Rejects with FLOW_CANCELLED if the signal is already aborted.
+ * `cancel` also gets the start, which may not be over.
  */
 export async function startUnderSignal(
   flowId: string,
