@@ -82,7 +82,7 @@ export interface ExecuteFlowOptions {
   readonly streaming?: boolean
   /**
    * Called synchronously with every update; its errors and rejections are ignored. If another process takes the flow
-   * over, its updates are numbered after those that were stored before, so the number of an unstored one may come again.
+   * over, its updates are numbered after those that were stored before: the number of an unstored one may come again.
    */
   readonly onUpdate?: (update: FlowUpdate) => unknown
   /** Whether to add every step's output to the thread as a message. */
