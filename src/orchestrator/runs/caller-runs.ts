@@ -79,8 +79,8 @@ export function createCallerRuns(deps: CallerRunsDeps) {
       if ('result' in end) return end.result
       if ('pausedAtSeq' in end) throw new OrchestratorError('INTERNAL', `The wait for flow "${flowId}" ended at a pause`)
       if (end.error.code !== 'FLOW_INTERRUPTED') throw end.error
-      // Another process may have claimed the flow in order to cancel it.
-      const flow = await store.flows.find(flowId)
+      // Another process may have claimed the flow to cancel it. A process that closes may be unable to read it.
+      const flow = await store.flows.find(flowId).catch(() => undefined)
       if (flow?.status === 'CANCELLED') throw flowCancelled(flowId)
       throw end.error
     },
