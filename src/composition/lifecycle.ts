@@ -29,7 +29,7 @@ export interface ClosingDeps {
   readonly schedules: { stop(): Promise<void> }
   readonly ownership: Pick<Ownership, 'stopWatch' | 'unregister'> & { readonly resumption: Pick<Ownership['resumption'], 'stop'> }
   readonly engine: Pick<Engine, 'close' | 'drain' | 'health'>
-  readonly executions: Pick<FlowExecutions, 'stopWaiting'>
+  readonly executions: Pick<FlowExecutions, 'beginClosing' | 'stopWaiting'>
   readonly handOver: Pick<HandOver, 'begin'>
   /** Implemented by startPruning and startPruningCallers. */
   readonly stopPruning: () => void
@@ -48,6 +48,7 @@ export const closingSteps = (deps: ClosingDeps): readonly ClosingStep[] => [
   {
     name: 'taking flows',
     close({ handOver, graceMs }) {
+      deps.executions.beginClosing()
       if (handOver && graceMs > 0) deps.handOver.begin()
       deps.engine.drain({ handOver })
     },

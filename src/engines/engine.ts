@@ -23,7 +23,10 @@ export interface EngineRuns {
    * no longer runs, with what `advance` resolved with; never rejects.
    */
   drive(job: FlowJob, advance: Advance): Promise<unknown>
-  /** Ends a flow with `reason`. Resolves with true when it has ended, with false if this process does not run it. */
+  /**
+   * Ends a flow with `reason`. Resolves with true when it has ended, with false if this process does not run it. A flow
+   * that is being started is ended if the engine drives it; if it queues it instead, the answer is false.
+   */
   cancel(flowId: string, reason: unknown): Promise<boolean>
   /** Ends every flow with `reason`. Resolves when none is running. */
   cancelAll(reason: unknown): Promise<void>
@@ -140,7 +143,8 @@ export interface Engine {
   takeQueued(): Promise<void>
   /**
    * Must reach the socket of the running attempt within 100 ms in this process. Resolves with true when the flow has
-   * ended, with `reason` or otherwise, and with false if this process does not run it.
+   * ended, with `reason` or otherwise, and with false if this process does not run it, which for a flow that is being
+   * started is known when `start` is over.
    */
   cancel(flowId: string, reason: unknown): Promise<boolean>
   /** Wakes a paused flow. Must change nothing for a flow that is not paused. */

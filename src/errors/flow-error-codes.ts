@@ -15,7 +15,8 @@ export const FLOW_ERROR_CODES = {
     exitCode: 20,
     retryable: true,
     resumable: true,
-    remedy: 'The process that ran the flow died: execute the flow again, recorded steps are not paid for twice.',
+    remedy:
+      'The process that ran the flow died or closed: execute the flow again, recorded steps are not paid for twice. FLOW_ALREADY_RUNNING then says that another process continues it: follow it with streamFlow.',
     cliRemedy: 'Resume it; recorded steps are not paid for twice.',
     toolRemedy: 'Start it again with start_flow; recorded steps are not paid for twice.',
   },

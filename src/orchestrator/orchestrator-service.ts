@@ -129,7 +129,8 @@ export class OrchestratorService {
 
   /**
    * Runs the flow to its end, or resumes a FAILED or CANCELLED one without paying again for recorded steps. Needs
-   * `write`. Rejects with the code of the error that ended it, after the `error` update.
+   * `write`. Rejects with the code of the error that ended it, after the `error` update. Waits wherever the flow runs;
+   * FLOW_INTERRUPTED if no process continues it, or when this process closes.
    *
    * ```ts
    * const { finalOutput } = await polyphony.orchestrator.executeFlow(flow.id, 'ada', { input: 'Why is the sky blue?' })

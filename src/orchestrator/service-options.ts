@@ -80,7 +80,10 @@ export interface ExecuteFlowOptions {
   readonly input?: string
   /** Whether to request streams from providers and emit `step_progress`; by default if `onUpdate` is given. */
   readonly streaming?: boolean
-  /** Called synchronously with every update; its errors and rejections are ignored. */
+  /**
+   * Called synchronously with every update; its errors and rejections are ignored. If another process takes the flow
+   * over, its updates are numbered after those that were stored before: the number of an unstored one may come again.
+   */
   readonly onUpdate?: (update: FlowUpdate) => unknown
   /** Whether to add every step's output to the thread as a message. */
   readonly saveMessages?: boolean

@@ -29,7 +29,10 @@ function recorded(failing: readonly string[] = []) {
         return call('engine.close')
       },
     },
-    executions: { stopWaiting: () => void calls.push('executions.stopWaiting') },
+    executions: {
+      beginClosing: () => void calls.push('executions.beginClosing'),
+      stopWaiting: () => void calls.push('executions.stopWaiting'),
+    },
     handOver: { begin: () => void calls.push('handOver.begin') },
     stopPruning: () => void calls.push('stopPruning'),
     updates: {
@@ -49,6 +52,7 @@ function recorded(failing: readonly string[] = []) {
 const ORDER = [
   'schedules.stop',
   'resumption.stop',
+  'executions.beginClosing',
   'engine.drain',
   'stopPruning',
   'ownership.stopWatch',
@@ -76,7 +80,7 @@ test('closing ends everything in order, each step after the one before it has en
 test('with a grace period closing waits until the engine is idle before anything but new flows ends', async () => {
   const { close, calls } = recorded()
   await close({ graceMs: 1_000 })
-  expect(calls.slice(0, 5)).toEqual(['schedules.stop', 'resumption.stop', 'engine.drain', 'engine.health', 'stopPruning'])
+  expect(calls.slice(2, 6)).toEqual(['executions.beginClosing', 'engine.drain', 'engine.health', 'stopPruning'])
 })
 
 test('with a hand-over running flows are interrupted, not cancelled, and the owner is unregistered for it', async () => {
@@ -89,9 +93,10 @@ test('with a hand-over running flows are interrupted, not cancelled, and the own
 test('a hand-over with a grace period begins no further step, and one without ends calls at once', async () => {
   const { close, calls } = recorded()
   await close({ handOver: true, graceMs: 1_000 })
-  expect(calls.slice(0, 5)).toEqual([
+  expect(calls.slice(0, 6)).toEqual([
     'schedules.stop',
     'resumption.stop',
+    'executions.beginClosing',
     'handOver.begin',
     'engine.drain by hand-over',
     'engine.health',

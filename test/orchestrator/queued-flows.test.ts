@@ -105,6 +105,27 @@ test('a signal cancels a queued flow', async () => {
   expect((await orchestrator.getFlowStatus(second)).status).toBe('CANCELLED')
 })
 
+test('a signal that aborts while a flow is being queued cancels it, and no call is made for it', async () => {
+  const { polyphony, orchestrator, calls } = await open({ maxRunningFlows: 1 })
+  const [first, second] = [await createFlow(polyphony, 'ada'), await createFlow(polyphony, 'ada')]
+  const firstEnd = orchestrator.executeFlow(first, 'ada', { input: 'one' })
+  await calls.untilAsked(1)
+  const abort = new AbortController()
+  const { signal } = abort
+  // The listener is added in the turn in which the start of the flow begins, so the store has not answered yet.
+  signal.addEventListener = (...given: Parameters<typeof signal.addEventListener>) => {
+    AbortSignal.prototype.addEventListener.apply(signal, given)
+    queueMicrotask(() => abort.abort())
+  }
+  await expect(orchestrator.executeFlow(second, 'ada', { input: 'two', signal })).rejects.toMatchObject({
+    code: 'FLOW_CANCELLED',
+  })
+  expect((await orchestrator.getFlowStatus(second)).status).toBe('CANCELLED')
+  await calls.answer('one')
+  await firstEnd
+  expect(calls.asked).toEqual(['one'])
+})
+
 test('no user runs more flows at once than allowed, and the flows of others do not wait for them', async () => {
   const { polyphony, orchestrator, calls } = await open({ maxRunningFlows: { perUser: 2 } })
   for (const input of ['ada 1', 'ada 2', 'ada 3']) {

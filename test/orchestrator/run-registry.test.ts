@@ -1,6 +1,6 @@
 import { beforeEach, expect, test } from 'vitest'
 import type { StartRequest } from '../../src/orchestrator/runs/run-input.ts'
-import { createRunRegistry, type RunRegistry } from '../../src/orchestrator/runs/run-registry.ts'
+import { createRunRegistry, type Run, type RunRegistry } from '../../src/orchestrator/runs/run-registry.ts'
 import { createParser } from '../../src/polyphony.ts'
 
 const definition = createParser().parse({
@@ -68,12 +68,27 @@ test('the engine drives a claimed run with its request and its token, and the ru
 
 test('a flow that is cancelled while it is claimed is driven with a token that is cancelled already', async () => {
   registry.claim(request('flow'))
-  expect(await registry.cancel('flow', REASON)).toBe(true)
+  const cancelled = registry.cancel('flow', REASON)
   const reasons: unknown[] = []
   void registry.drive({ flowId: 'flow', epoch: 1 }, async (_, { reason }) => {
+    await new Promise(setImmediate)
     reasons.push(reason)
   })
+  expect(await cancelled).toBe(true)
   expect(reasons).toEqual([REASON])
+})
+
+test('a flow that is cancelled while it is claimed, and is queued or refused, is not ended by this process', async () => {
+  const ends = [(run: Run) => registry.queued(run), (run: Run) => registry.remove(run)]
+  for (const end of ends) {
+    const run = registry.claim(request('flow'))
+    if (!run) throw new Error('Expected a free flow.')
+    const cancelled = Promise.all([registry.cancel('flow', REASON), registry.cancel('flow', REASON)])
+    end(run)
+    expect(await cancelled).toEqual([false, false])
+    expect(run.cancellation.reason).toBe(REASON)
+    registry.remove(run)
+  }
 })
 
 test('cancel reaches a detached run from its first instant and resolves when its work has ended, also with an error', async () => {
@@ -108,25 +123,13 @@ test('the end of a run leaves the next run of the same flow registered', async (
   void registry.drive({ flowId: 'flow', epoch: 1 }, first.work)
   const ended = registry.find('flow')?.done
   void registry.drive({ flowId: 'flow', epoch: 2 }, second.work)
+  expect(registry.findDriven({ flowId: 'flow', epoch: 1 })?.done).toBe(ended)
+  expect(registry.findDriven({ flowId: 'flow', epoch: 2 })?.epoch).toBe(2)
   first.release()
   await ended
   expect(registry.find('flow')?.epoch).toBe(2)
-  second.release()
-})
-
-test('a flow that runs here again before its last run has ended passes its end to the caller that started it', async () => {
-  const run = registry.claim(request('flow'))
-  const ends: unknown[] = []
-  if (run) run.resolveEnd = (end) => ends.push(end)
-  const [first, second] = [held(), held()]
-  void registry.drive({ flowId: 'flow', epoch: 1 }, first.work)
-  void registry.drive({ flowId: 'flow', epoch: 2 }, second.work)
-  const next = registry.find('flow')
-  expect(next).not.toBe(run)
-  expect(next?.request).toBe(run?.request)
-  next?.resolveEnd?.({ pausedAtSeq: 3 })
-  expect(ends).toEqual([{ pausedAtSeq: 3 }])
-  first.release()
+  expect(registry.findDriven({ flowId: 'flow', epoch: 1 })).toBeUndefined()
+  expect(registry.countDriven()).toBe(1)
   second.release()
 })
 

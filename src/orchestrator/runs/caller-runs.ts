@@ -1,6 +1,6 @@
 import { flowCancelled, notStartable, versionUnknown } from '../../domain/execution/flow-errors.ts'
 import type { FlowExecutionResult } from '../../domain/execution/flow-result.ts'
-import { SETTLED } from '../../domain/vocabulary.ts'
+import { type FlowStatus, SETTLED } from '../../domain/vocabulary.ts'
 import { mayPause } from '../../domain/waiting/waiting-steps.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { StoredFlow } from '../../repositories/repository.ts'
@@ -16,6 +16,8 @@ export type CallerRunsDeps = Pick<
   OrchestratorServiceDeps,
   'access' | 'cache' | 'definitions' | 'executions' | 'live' | 'now' | 'ownerId' | 'ownershipWatch' | 'store'
 >
+
+const UNENDED: readonly (FlowStatus | undefined)[] = ['PAUSED', 'RUNNING']
 
 /** Runs of flows as their callers see them: checked options, an end wherever the flow runs, and cancellation. */
 export function createCallerRuns(deps: CallerRunsDeps) {
@@ -47,7 +49,7 @@ export function createCallerRuns(deps: CallerRunsDeps) {
     const request = { flow, definition, input, options: runOptions }
     await assertSameRun(request, store.flows.stepResults)
     const started = flow.status === 'PAUSED' ? () => attach(flowId, options) : () => executions.start(request)
-    return startUnderSignal(flowId, started, options.signal, (reason) => cancel(flow, reason))
+    return startUnderSignal(flowId, started, options.signal, (reason, accepted) => cancel(flow, reason, accepted))
   }
 
   async function attach(flowId: string, { onUpdate }: ExecuteFlowOptions): Promise<{ readonly end: Promise<ExecutionEnd> }> {
@@ -56,10 +58,14 @@ export function createCallerRuns(deps: CallerRunsDeps) {
     return { end: executions.attach(flowId, { afterSeq, onUpdate, signal: new AbortController().signal }) }
   }
 
-  /** Ends a flow wherever it runs. */
-  async function cancel(flow: StoredFlow, reason: OrchestratorError): Promise<void> {
-    // A flow that has paused at the same time no longer ran here.
-    if ((await executions.cancel(flow.id, reason)) && (await store.flows.find(flow.id))?.status !== 'PAUSED') return
+  /**
+   * Ends a flow wherever it runs. If `started` rejects, the caller's own run never began, and no other one is ended.
+   */
+  async function cancel(flow: StoredFlow, reason: OrchestratorError, started?: Promise<unknown>): Promise<void> {
+    const hasEnded = await executions.cancel(flow.id, reason)
+    await started
+    // A flow that has paused or was lost to another process at the same time has not ended here.
+    if (hasEnded && !UNENDED.includes((await store.flows.find(flow.id))?.status)) return
     cache.forget(flow.id)
     await cancelStored(deps, flow, reason)
     executions.endedElsewhere(flow.id)
@@ -78,8 +84,8 @@ export function createCallerRuns(deps: CallerRunsDeps) {
       if ('result' in end) return end.result
       if ('pausedAtSeq' in end) throw new OrchestratorError('INTERNAL', `The wait for flow "${flowId}" ended at a pause`)
       if (end.error.code !== 'FLOW_INTERRUPTED') throw end.error
-      // Another process may have claimed the flow in order to cancel it.
-      const flow = await store.flows.find(flowId)
+      // Another process may have claimed the flow to cancel it. A process that closes may be unable to read it.
+      const flow = await store.flows.find(flowId).catch(() => undefined)
       if (flow?.status === 'CANCELLED') throw flowCancelled(flowId)
       throw end.error
     },

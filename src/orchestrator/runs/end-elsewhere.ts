@@ -27,10 +27,25 @@ export interface AwaitEndOptions {
   readonly signal: AbortSignal
 }
 
+/** An execution that has ended in this process with FLOW_INTERRUPTED. */
+export interface Interruption {
+  readonly error: OrchestratorError
+  readonly epoch: number
+  /** Whether the flow is put back into the queue, if no other process has it yet. */
+  readonly isRequeued: boolean
+}
+
 /** Waits for the end of flows that other processes drive, or that are queued or paused. */
 export interface EndElsewhere {
   /** Resolves with the stored outcome when the flow is settled, after every update was passed on. */
   wait(flowId: string, options: AwaitEndOptions): Promise<ExecutionEnd>
+  /**
+   * Waits for the end of a flow whose execution was interrupted. Resolves at once with its error if no other process
+   * has the flow or will get it, and while this process closes.
+   */
+  waitAfter(interruption: Interruption, flowId: string, options: AwaitEndOptions): Promise<ExecutionEnd>
+  /** From now on `waitAfter` does not wait. */
+  beginClosing(): void
   /** Something has ended the flow: it is read now instead of at the next poll. */
   check(flowId: string): void
   /** Ends all waiting with the error; the flows continue. */
@@ -41,6 +56,7 @@ export function createEndElsewhere({ store, live, pollMs = DEFAULT_POLL_MS }: En
   const closing = new AbortController()
   const waiting = new Map<string, Set<() => void>>()
   let timer: NodeJS.Timeout | undefined
+  let isClosing = false
 
   /** One statement for all flows that are awaited. */
   async function poll(flowIds: readonly string[]): Promise<void> {
@@ -106,27 +122,43 @@ export function createEndElsewhere({ store, live, pollMs = DEFAULT_POLL_MS }: En
     return { error: new OrchestratorError(code, message, { details, retryable }) }
   }
 
+  const closed = (flowId: string): ExecutionEnd => ({ error: OrchestratorError.from(closing.signal.reason).with({ flowId }) })
+
+  async function wait(flowId: string, options: AwaitEndOptions): Promise<ExecutionEnd> {
+    const stop = new AbortController()
+    const unlink = [options.signal, closing.signal].map((signal) => {
+      if (signal.aborted) stop.abort()
+      return onAbort(signal, () => stop.abort())
+    })
+    try {
+      if (!stop.signal.aborted)
+        await (options.onUpdate ? passOn(flowId, options, stop.signal) : untilSettled(flowId, stop.signal))
+      if (closing.signal.aborted) return closed(flowId)
+      if (options.signal.aborted) return new Promise(() => {})
+      return await repeatRead(async () => (closing.signal.aborted ? closed(flowId) : readEnd(flowId)), [])
+    } finally {
+      for (const remove of unlink) remove()
+    }
+  }
+
+  /** Whether the flow has another epoch than the one under which this process had it. */
+  const isTaken = (flowId: string, epoch: number) =>
+    repeatRead(async () => !isClosing && (await store.flows.find(flowId))?.ownerEpoch !== epoch, [])
+
   return {
-    async wait(flowId, options) {
-      const stop = new AbortController()
-      const unlink = [options.signal, closing.signal].map((signal) => {
-        if (signal.aborted) stop.abort()
-        return onAbort(signal, () => stop.abort())
-      })
-      try {
-        if (!stop.signal.aborted)
-          await (options.onUpdate ? passOn(flowId, options, stop.signal) : untilSettled(flowId, stop.signal))
-        if (closing.signal.aborted) return { error: OrchestratorError.from(closing.signal.reason).with({ flowId }) }
-        if (options.signal.aborted) return new Promise(() => {})
-        return await repeatRead(() => readEnd(flowId), [])
-      } finally {
-        for (const remove of unlink) remove()
-      }
+    wait,
+    async waitAfter({ error, epoch, isRequeued }, flowId, options) {
+      if (isClosing || !(isRequeued || (await isTaken(flowId, epoch)))) return { error }
+      return wait(flowId, options)
+    },
+    beginClosing() {
+      isClosing = true
     },
     check(flowId) {
       if (waiting.has(flowId)) void poll([flowId])
     },
     close(error) {
+      isClosing = true
       closing.abort(error)
       clearTimeout(timer)
     },

@@ -57,7 +57,7 @@ export function createFlowExecutions(deps: FlowExecutionsDeps) {
       // A flow that has had an owner is resumed, and has been counted.
       if (flow.ownerEpoch === 0) withdraw = await deps.countFlow(budgetFactsOf(flow, request.options))
       // Updates of earlier executions are not passed on. A flow without an earlier claim has none.
-      const afterSeq = deps.queueing === 'never' || flow.ownerEpoch === 0 ? 0 : await store.updates.lastSeq(flow.id)
+      run.afterSeq = deps.queueing === 'never' || flow.ownerEpoch === 0 ? 0 : await store.updates.lastSeq(flow.id)
       const state = await engine.start({
         flowId: flow.id,
         from: STARTABLE,
@@ -69,7 +69,7 @@ export function createFlowExecutions(deps: FlowExecutionsDeps) {
         requires: definitions.requirementOf(flow),
       })
       // The engine may drive a queued flow before it has reported that it is queued.
-      if (state === 'queued' && run.state === 'claimed') awaitElsewhere(run, afterSeq)
+      if (state === 'queued' && run.state === 'claimed') awaitElsewhere(run)
       return { end }
     } catch (error) {
       registry.remove(run)
@@ -79,11 +79,11 @@ export function createFlowExecutions(deps: FlowExecutionsDeps) {
   }
 
   /** The flow ends in another process, unless this one takes it from the queue before. */
-  function awaitElsewhere(run: Run, afterSeq: number): void {
-    run.state = 'queued'
+  function awaitElsewhere(run: Run): void {
+    registry.queued(run)
     const waiting = new AbortController()
     run.stopWaiting = () => waiting.abort()
-    const { flowId, request } = run
+    const { flowId, request, afterSeq } = run
     const settle = (end: ExecutionEnd) => {
       if (run.state !== 'queued') return
       registry.remove(run)
@@ -99,7 +99,7 @@ export function createFlowExecutions(deps: FlowExecutionsDeps) {
    * Opens the execution of a flow that the engine drives, from the request that started it here, or from stored data.
    */
   async function open(job: FlowJob, cancellation: CancellationToken): Promise<FlowExecution> {
-    const run = findRun(job)
+    const run = registry.findDriven(job)
     try {
       const request = await repeatRead(() => requestOf(job, run), [cancellation])
       const execution = await deps.openExecution(request, { job, cancellation })
@@ -136,21 +136,29 @@ export function createFlowExecutions(deps: FlowExecutionsDeps) {
     return { text: input, messageId: message?.id, attachments: message?.attachments ?? [] }
   }
 
-  /** The epochs are compared, because the flow may already run here again under its next epoch. */
-  const findRun = ({ flowId, epoch }: FlowJob) => {
-    const run = registry.find(flowId)
-    return run?.epoch === epoch ? run : undefined
-  }
-
   function onEnd(job: FlowJob, end: ExecutionEnd): void {
-    const run = findRun(job)
+    const run = registry.findDriven(job)
     if (run) registry.remove(run)
     deps.live.ended(job.flowId)
     if ('pausedAtSeq' in end) onPause(job.flowId, end.pausedAtSeq, run)
-    else {
-      definitions.forgetRequirement(job.flowId)
-      run?.resolveEnd?.(end)
-    }
+    else if (run?.resolveEnd && 'error' in end && end.error.code === 'FLOW_INTERRUPTED') void onInterrupted(job, end.error, run)
+    else passEnd(job.flowId, end, run)
+  }
+
+  function passEnd(flowId: string, end: ExecutionEnd, run: Run | undefined): void {
+    definitions.forgetRequirement(flowId)
+    run?.resolveEnd?.(end)
+  }
+
+  /** The caller keeps waiting if another process has the flow, or will get it from the queue. */
+  async function onInterrupted({ flowId, epoch }: FlowJob, error: OrchestratorError, run: Run): Promise<void> {
+    // An interrupted flow of this queue is put back into it, by this process or by the one that took its job.
+    const isRequeued = deps.queueing === 'durable' && run.cancellation.cancelled
+    const afterSeq = run.execution?.log.storedSeq ?? run.afterSeq
+    const end = await elsewhere
+      .waitAfter({ error, epoch, isRequeued }, flowId, { afterSeq, onUpdate: run.request?.options.onUpdate, signal: NEVER })
+      .catch((cause): ExecutionEnd => ({ error: OrchestratorError.from(cause) }))
+    passEnd(flowId, end, run)
   }
 
   /** Callers that wait for the end of the flow keep waiting, wherever the flow continues. */
@@ -178,6 +186,8 @@ export function createFlowExecutions(deps: FlowExecutionsDeps) {
     endedElsewhere: elsewhere.check,
     /** Waits for a flow that this process has not started. It stays as it is when `signal` aborts. */
     attach: (flowId: string, options: AwaitEndOptions): Promise<ExecutionEnd> => elsewhere.wait(flowId, options),
+    /** This process begins to close: from now on the caller of an interrupted flow does not wait for its end. */
+    beginClosing: elsewhere.beginClosing,
     /** Ends the waiting for flows of other processes, which continue. */
     stopWaiting: elsewhere.close,
     /** A definition was registered, which queued flows may need. */

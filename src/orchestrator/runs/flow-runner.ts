@@ -251,11 +251,10 @@ const unfinishedResult = (deps: FlowRunnerDeps, run: FlowExecution): StoredFlowR
 
 async function fail(deps: FlowRunnerDeps, run: FlowExecution, cause: OrchestratorError): Promise<ExecutionEnd> {
   const error = cause.with({ flowId: run.flowId })
-  // Another process owns the flow, so this execution must not write again.
+  // Another process owns the flow or will, so this execution stores no outcome.
   if (error.code === 'FLOW_INTERRUPTED') {
-    run.log.discard()
     // The flow may be put back into the queue now, under an epoch that refuses results which are still being written.
-    await run.log.durable
+    await run.log.release()
     return { error }
   }
   const cancelled = error.code === 'FLOW_CANCELLED'

@@ -6,6 +6,7 @@ import { stepIdOf } from '../../domain/execution/step-path.ts'
 import { isSameResult, type StepResult } from '../../domain/execution/step-result.ts'
 import type { Message } from '../../domain/users/thread.ts'
 import type { StepWait } from '../../domain/waiting/wait.ts'
+import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { FlowOutcome, Journal, StoredUpdate } from '../../repositories/repository.ts'
 
 const FLUSH_AFTER_MS = 50
@@ -47,6 +48,10 @@ export class FlowLog {
   readonly #deps: FlowLogDeps
   readonly #options: FlowLogOptions
   #seq: number
+  #storedSeq: number
+  /** Number of the first update that `onUpdate` gets only when it is stored. */
+  #withheldFrom = Number.POSITIVE_INFINITY
+  #isReleased = false
   #bytes = 0
   /** Rows with text chunks. */
   #textRows = 0
@@ -58,11 +63,13 @@ export class FlowLog {
     this.#deps = deps
     this.#options = options
     this.#seq = options.lastSeq
+    this.#storedSeq = options.lastSeq
   }
 
   /**
    * Numbers the update, calls `onUpdate` at once, and stores it within 50 ms or 4 KB. Without `isStored` only
-   * `onUpdate` receives it.
+   * `onUpdate` receives it. Of an interrupted execution `onUpdate` gets stored updates only: the process that continues
+   * the flow gives the numbers of others again.
    */
   emit<Type extends FlowUpdateType>(
     type: Type,
@@ -71,12 +78,14 @@ export class FlowLog {
     iteration?: number,
     isStored = true,
   ): void {
-    const { flowId, onUpdate } = this.#options
+    const { flowId, onUpdate, cancellation } = this.#options
+    const isInterrupted = OrchestratorError.is(cancellation.reason) && cancellation.reason.code === 'FLOW_INTERRUPTED'
     const stepId = path === undefined ? undefined : stepIdOf(path)
     // `type` determines the member of the union, which the compiler cannot derive through a generic.
     const update = { seq: ++this.#seq, flowId, type, stepId, path, iteration, data, timestamp: this.#deps.now() } as FlowUpdate
     if (isStored) this.#pending.push(update)
-    if (onUpdate) callListener(() => onUpdate(update))
+    if (isInterrupted) this.#withheldFrom = Math.min(this.#withheldFrom, update.seq)
+    else if (onUpdate) callListener(() => onUpdate(update))
     if (!isStored) return
     this.#bytes += update.type === 'step_progress' ? update.data.delta.length + 20 : 100
     if (this.#bytes >= FLUSH_AT_BYTES) this.flush()
@@ -121,6 +130,11 @@ export class FlowLog {
     return this.#seq
   }
 
+  /** Number of the newest update that is stored. After `release` it stays: `onUpdate` has got those up to it. */
+  get storedSeq(): number {
+    return this.#storedSeq
+  }
+
   /**
    * Stores the outcome with the last updates, and the waits of a paused flow; it waits while the
    * database does not answer. Must be the last call.
@@ -133,9 +147,22 @@ export class FlowLog {
     if (this.#textRows >= COMPACTED_ROWS) this.#deps.onStreamedFlowEnd(flowId)
   }
 
-  /** Drops the pending updates: the flow belongs to another owner. */
-  discard(): void {
-    this.#takePending()
+  /**
+   * Ends the log of an interrupted execution. Pending updates are stored, unless the flow belongs to another owner
+   * already. `onUpdate` is not called any more.
+   */
+  async release(): Promise<void> {
+    this.flush()
+    await this.#durable
+    this.#isReleased = true
+  }
+
+  /** Updates that are stored after `release` are read from the database by the caller that keeps waiting. */
+  #passStored(updates: readonly FlowUpdate[]): void {
+    const { onUpdate } = this.#options
+    if (this.#isReleased) return
+    this.#storedSeq = updates.at(-1)?.seq ?? this.#storedSeq
+    for (const update of updates) if (onUpdate && update.seq >= this.#withheldFrom) callListener(() => onUpdate(update))
   }
 
   #takePending(): readonly FlowUpdate[] {
@@ -156,6 +183,7 @@ export class FlowLog {
     const settled: Promise<void> = write.then(
       () => {
         if (this.#durable === settled) this.#durable = undefined
+        this.#passStored(updates)
         if (updates.length > 0) this.#deps.onStored(flowId, updates)
       },
       (error: unknown) => {
