@@ -89,7 +89,7 @@ export async function openMortalProcess({ store, diesAt, reply, config: given }:
     clock: systemClock,
     logger: { warn: () => {} },
   })
-  const { executions, executeOneStep, ownershipWatch } = createRuns({
+  const { registry, executions, executeOneStep, ownershipWatch } = createRuns({
     config,
     store: ownStore,
     providers: models.providers,
@@ -118,5 +118,5 @@ export async function openMortalProcess({ store, diesAt, reply, config: given }:
     now,
   })
   const conversations = new ConversationService({ threads: store.threads, flows: store.flows, permissions })
-  return { orchestrator, conversations, death, sent }
+  return { orchestrator, conversations, death, sent, cancelAll: registry.cancelAll }
 }

@@ -7,6 +7,7 @@ import type { FlowExecutionResult } from '../../domain/execution/flow-result.ts'
 import type { FlowObservation } from '../../domain/execution/observation.ts'
 import type { StepResult } from '../../domain/execution/step-result.ts'
 import type { FlowStatus } from '../../domain/vocabulary.ts'
+import type { StepWait } from '../../domain/waiting/wait.ts'
 import type { Advance, FlowJob } from '../../engines/engine.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { Executor, ExecutorContext, ExecutorResult } from '../../executors/executor.ts'
@@ -19,7 +20,7 @@ import { conditionScope } from '../steps/step-condition.ts'
 import { createStepContext } from '../steps/step-context.ts'
 import { emptyResult } from '../steps/step-record.ts'
 import type { RunStep } from '../steps/step-runner.ts'
-import { type Paused, storePause, untilPaused } from '../waiting/pause-flow.ts'
+import { storePause, untilPaused } from '../waiting/pause-flow.ts'
 import { endObservation } from './end-observation.ts'
 
 export interface FlowRunnerDeps {
@@ -92,9 +93,12 @@ function drive(deps: FlowRunnerDeps, run: FlowExecution): Promise<ExecutionEnd> 
     resumed: run.prior.results.length > 0 || run.pause?.course.wasPaused === true,
     simulated: run.simulated,
   })
-  const failed = (error: unknown) => {
+  let pausing: Promise<ExecutionEnd | undefined> | undefined
+  const failed = async (error: unknown): Promise<ExecutionEnd> => {
     stopTimer()
-    return fail(deps, run, OrchestratorError.from(cancellation.cancelled ? cancellation.reason : error))
+    // A cancellation that comes while the pause is being stored ends the flow here only if it could not be stored.
+    const paused = await pausing
+    return paused ?? fail(deps, run, OrchestratorError.from(cancellation.cancelled ? cancellation.reason : error))
   }
   const execute = () =>
     executor.run(definition, contextFor(deps, run)).then((outcome) => {
@@ -106,7 +110,8 @@ function drive(deps: FlowRunnerDeps, run: FlowExecution): Promise<ExecutionEnd> 
   return untilPaused(run, run.pause, () => allowed.then(execute, failed)).then((paused) => {
     if (!('waits' in paused)) return paused
     stopTimer()
-    return pause(deps, run, paused)
+    pausing = pause(deps, run, paused.waits)
+    return pausing.then((end) => end ?? paused.ended)
   })
 }
 
@@ -231,16 +236,16 @@ function toResult(deps: FlowRunnerDeps, run: FlowExecution, outcome: ExecutorRes
   }
 }
 
-async function pause(deps: FlowRunnerDeps, run: FlowExecution, { waits, ended }: Paused<ExecutionEnd>): Promise<ExecutionEnd> {
+/** Resolves with `undefined` if the pause could not be stored. */
+async function pause(deps: FlowRunnerDeps, run: FlowExecution, waits: readonly StepWait[]): Promise<ExecutionEnd | undefined> {
   try {
     await storePause(run, waits, run.budget && unfinishedResult(deps, run))
+    return { pausedAtSeq: run.log.lastSeq }
   } catch (error) {
     // The flow would stay RUNNING: the steps that wait end with the error, and the flow with them.
     run.cancellation.cancel(error)
+    return undefined
   }
-  // A cancellation that came during the write found the flow still running here, and ends the steps that wait.
-  if (run.cancellation.cancelled) return ended
-  return { pausedAtSeq: run.log.lastSeq }
 }
 
 const unfinishedResult = (deps: FlowRunnerDeps, run: FlowExecution): StoredFlowResult => ({

@@ -45,7 +45,7 @@ export function describePauseWrite(
         pausing.open()
         return write(entry)
       }
-      const { orchestrator, conversations, sent } = await openMortalProcess({
+      const { orchestrator, conversations, sent, cancelAll } = await openMortalProcess({
         store: { ...store, journal: { ...store.journal, finish } },
         diesAt: () => false,
         reply: async ({ messages }) => {
@@ -61,6 +61,7 @@ export function describePauseWrite(
       await pausing.opened
       return {
         orchestrator,
+        cancelAll,
         flowId,
         end,
         approve: () => orchestrator.signal(flowId, USER, 'ok', { approved: true }),
@@ -104,6 +105,23 @@ export function describePauseWrite(
       expect(await cancelled).toMatchObject({ status: 'CANCELLED' })
       expect(await flow.end).toMatchObject({ code: 'FLOW_CANCELLED' })
       expect(flow.asked()).toEqual(['slow'])
+    })
+
+    test('a process that closes leaves the flow paused', async () => {
+      const [stored, held] = [gate(), gate()]
+      const flow = await startPausing(async (entry) => {
+        await opened.store.journal.finish(entry)
+        stored.open()
+        await held.opened
+      })
+      await stored.opened
+      const closed = flow.cancelAll(new OrchestratorError('FLOW_CANCELLED', 'This process closes'))
+      held.open()
+      await closed
+      expect(await opened.store.flows.find(flow.flowId)).toMatchObject({ status: 'PAUSED' })
+      await flow.approve()
+      expect(await flow.end).toMatchObject({ status: 'COMPLETED' })
+      expect(flow.asked()).toEqual(['slow', 'publish'])
     })
 
     test('a refusal of the write fails the flow', async () => {
