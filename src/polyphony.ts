@@ -205,6 +205,7 @@ async function compose(config: PolyphonyConfig, openedEngine: OpenedEngine, data
 
   const ownership = createOwnership({
     store,
+    bus: updates.bus,
     owner,
     registry,
     distributedEngine: config.engine === 'bullmq' ? engine : undefined,
@@ -248,7 +249,7 @@ async function compose(config: PolyphonyConfig, openedEngine: OpenedEngine, data
     definitionSchema: parser.jsonSchema,
     async resumeInterrupted() {
       skippedFlows.start()
-      await ownership.resumption.start()
+      await ownership.resumeInterrupted()
       await engine.takeQueued()
     },
     engineHealth: createQueueHealth({ engine, queue: store.queue, requirements }),

@@ -1,4 +1,5 @@
 import type { Engine } from '../engines/engine.ts'
+import type { NotificationBus } from '../notifications/notification.ts'
 import type { OrchestratorService } from '../orchestrator/orchestrator-service.ts'
 import type { OwnershipWatch } from '../orchestrator/ownership/ownership-watch.ts'
 import { createRecovery } from '../orchestrator/ownership/recovery.ts'
@@ -9,6 +10,7 @@ import { isProcessRunning } from '../system/processes.ts'
 
 export interface CreateOwnershipDeps {
   readonly store: Store
+  readonly bus: NotificationBus
   readonly owner: Owner
   readonly registry: Pick<RunRegistry, 'find'>
   /** If given, flows of dead processes are put back into the queue for this engine. */
@@ -27,7 +29,7 @@ export interface CreateOwnershipDeps {
  * processes, and the watch for flows that another process has taken.
  */
 export function createOwnership(deps: CreateOwnershipDeps) {
-  const { store, owner, registry, distributedEngine, watch, onEnded, orchestrator, deliverTo, logger } = deps
+  const { store, bus, owner, registry, distributedEngine, watch, onEnded, orchestrator, deliverTo, logger } = deps
   const { flows, owners, kind } = store
   const resumption = createResumption({
     flows,
@@ -39,6 +41,7 @@ export function createOwnership(deps: CreateOwnershipDeps) {
   })
   const recovery = createRecovery({
     owners,
+    bus,
     self: owner,
     isRunning: isProcessRunning,
     logger,
@@ -61,6 +64,11 @@ export function createOwnership(deps: CreateOwnershipDeps) {
 
   return {
     resumption,
+    /** From then on this process continues interrupted flows of others. */
+    async resumeInterrupted(): Promise<void> {
+      if (kind === 'postgres') recovery.awaitLeaving()
+      await resumption.start()
+    },
     /**
      * Marks the flows of dead processes, and keeps this process registered from then on. A memory store has no other
      * owners.

@@ -62,12 +62,13 @@ export const closingSteps = (deps: ClosingDeps): readonly ClosingStep[] => [
   { name: 'flows of other processes', close: () => deps.executions.stopWaiting(closingReason(true)) },
   { name: 'update log', close: () => deps.updates.log.close() },
   { name: 'compaction of updates', close: () => deps.updates.compaction.close() },
-  { name: 'notifications', close: () => deps.updates.bus.close() },
   // After the flows, whose ends it announces.
   { name: 'webhooks', close: () => deps.webhooks.close() },
   { name: 'settlements of budgets', close: () => deps.budgets.close(), ignoresErrors: true },
   // An unreachable database must not keep this process from releasing everything else.
   { name: 'ownership', close: ({ handOver }) => deps.ownership.unregister({ handOver }), ignoresErrors: true },
+  // After everything that is announced.
+  { name: 'notifications', close: () => deps.updates.bus.close() },
   { name: 'store', close: () => deps.store.close() },
   { name: 'simulator', close: () => deps.simulator.close() },
   { name: 'token counter', close: () => deps.tokens.close() },

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import type { Subscriber } from '../../src/notifications/notification.ts'
 import { createRecovery } from '../../src/orchestrator/ownership/recovery.ts'
 
 beforeEach(() => void vi.useFakeTimers())
@@ -6,11 +7,23 @@ afterEach(() => void vi.useRealTimers())
 
 function createRecoveryOf(heartbeat: () => Promise<void>) {
   let decisions = 0
+  const done: string[] = []
+  const subscribers = new Set<Subscriber>()
   const recovery = createRecovery({
+    bus: {
+      publish: (topic, payload) => void done.push(`${topic}: ${payload}`),
+      subscribe(_topic, subscriber) {
+        subscribers.add(subscriber)
+        return () => subscribers.delete(subscriber)
+      },
+      hasSubscribersElsewhere: () => true,
+      isConnected: () => true,
+      close: async () => {},
+    },
     owners: {
       heartbeat,
-      unregister: async () => {},
-      expire: async () => {},
+      unregister: async (id) => void done.push(`unregister ${id}`),
+      expire: async (id) => void done.push(`expire ${id}`),
       interruptOrphanedFlows: async () => {
         decisions++
         return []
@@ -20,7 +33,10 @@ function createRecoveryOf(heartbeat: () => Promise<void>) {
     isRunning: () => true,
     exclusive: false,
   })
-  return { recovery, decisions: () => decisions }
+  const receive = () => {
+    for (const { onMessage } of subscribers) onMessage('another')
+  }
+  return { recovery, decisions: () => decisions, done, receive }
 }
 
 test('after an outage a process waits for the heartbeats of the others before it decides which of them are dead', async () => {
@@ -73,4 +89,26 @@ test('heartbeats that a slow database wrote all at once do not count as waiting'
   await vi.advanceTimersByTimeAsync(5_000)
   expect(decisions()).toBe(2)
   await recovery.stop()
+})
+
+test('a process that hands over tells the others when its flows are free, and they look for them at once', async () => {
+  const leaving = createRecoveryOf(async () => {})
+  await leaving.recovery.start()
+  await leaving.recovery.stop({ handOver: true })
+  expect(leaving.done).toEqual(['expire self', 'owner left: self'])
+
+  const { recovery, decisions, done, receive } = createRecoveryOf(async () => {})
+  await recovery.start()
+  receive()
+  recovery.awaitLeaving()
+  await vi.advanceTimersByTimeAsync(0)
+  expect(decisions()).toBe(1)
+  receive()
+  await vi.advanceTimersByTimeAsync(0)
+  expect(decisions()).toBe(2)
+  await recovery.stop()
+  receive()
+  await vi.advanceTimersByTimeAsync(0)
+  expect(decisions()).toBe(2)
+  expect(done).toEqual(['unregister self'])
 })

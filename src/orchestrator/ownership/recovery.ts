@@ -1,3 +1,4 @@
+import type { NotificationBus } from '../../notifications/notification.ts'
 import type { Owner, OwnerRepository, QueueRepository } from '../../repositories/repository.ts'
 
 /** Logs interrupted flows. Implemented by the configured logger. */
@@ -5,6 +6,8 @@ export interface RecoveryLog {
   warn(message: string, facts: Readonly<Record<string, unknown>>): void
 }
 
+/** Published by a process that leaves its flows to others. */
+const TOPIC = 'owner left'
 const HEARTBEAT_INTERVAL_MS = 5_000
 const STALE_AFTER_MS = 20_000
 
@@ -18,6 +21,7 @@ const TRUSTED_AFTER_MS = 2 * HEARTBEAT_INTERVAL_MS
 
 export interface RecoveryDeps {
   readonly owners: OwnerRepository
+  readonly bus: NotificationBus
   readonly self: Owner
   /** Whether a process of this host exists. Implemented by isProcessRunning. */
   readonly isRunning: (pid: number) => boolean
@@ -46,6 +50,7 @@ const ownersHere = new Set<string>()
  */
 export function createRecovery({
   owners,
+  bus,
   self,
   isRunning,
   exclusive,
@@ -56,6 +61,7 @@ export function createRecovery({
   onRequeued,
 }: RecoveryDeps) {
   let timer: NodeJS.Timeout | undefined
+  let endSubscription: (() => void) | undefined
   let lastBeatMs: number | undefined
   let trustedFromMs = 0
 
@@ -82,6 +88,9 @@ export function createRecovery({
     onInterrupted?.(flowIds)
   }
 
+  // An unreachable database is queried again at the next heartbeat.
+  const sweepQuietly = () => void sweep().catch(() => {})
+
   return {
     /**
      * Resolves after the first sweep, so that it happens before any flow is started; later sweeps run in the
@@ -90,18 +99,23 @@ export function createRecovery({
     async start(): Promise<void> {
       ownersHere.add(self.id)
       await sweep()
-      // An unreachable database is queried again at the next heartbeat.
-      timer = setInterval(() => void sweep().catch(() => {}), HEARTBEAT_INTERVAL_MS)
+      timer = setInterval(sweepQuietly, HEARTBEAT_INTERVAL_MS)
       timer.unref()
+    },
+    /** Finds flows that another process hands over at once. Called when this process begins to continue such flows. */
+    awaitLeaving(): void {
+      if (!exclusive) endSubscription ??= bus.subscribe(TOPIC, { onMessage: sweepQuietly })
     },
     /**
      * With `handOver` the flows of this process stay RUNNING in the database, and other processes find them at once.
      */
     async stop({ handOver = false }: { readonly handOver?: boolean } = {}): Promise<void> {
       clearInterval(timer)
+      endSubscription?.()
       ownersHere.delete(self.id)
-      if (handOver) await owners.expire(self.id)
-      else await owners.unregister(self.id)
+      if (!handOver) return owners.unregister(self.id)
+      await owners.expire(self.id)
+      bus.publish(TOPIC, self.id)
     },
   }
 }
