@@ -1,7 +1,6 @@
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { inParallel } from '../faults/observation.ts'
+import { collectGarbage } from '../support/garbage.ts'
 import { openTestPolyphony } from '../support/polyphony.ts'
 import { openTestPostgres } from '../support/postgres.ts'
 import { createCallLog } from './call-log.ts'
@@ -16,15 +15,9 @@ const STRETCH = 500
 const WIDTH = 50
 const BYTES_PER_FLOW = 1_000_000 / 1_000
 
-setFlagsFromString('--expose-gc')
-const collect: unknown = runInNewContext('gc')
-
-/** Bytes in use once the garbage is gone, on the heap and outside it; several rounds, as finalizers free more. */
+/** Bytes in use once the garbage is gone, on the heap and outside it. */
 async function usedBytes(): Promise<number> {
-  for (let round = 0; round < 4; round++) {
-    if (typeof collect === 'function') collect()
-    await new Promise((resolve) => setTimeout(resolve, 50))
-  }
+  await collectGarbage()
   const { heapUsed, external } = process.memoryUsage()
   return heapUsed + external
 }

@@ -1,8 +1,7 @@
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import { expect, test } from 'vitest'
 import type { FlowType } from '../../src/domain/vocabulary.ts'
 import type { Polyphony } from '../../src/polyphony.ts'
+import { collectGarbage } from '../support/garbage.ts'
 import { createLoopback } from '../support/loopback.ts'
 import { openTestPolyphony } from '../support/polyphony.ts'
 import { inParallel, watchProcess } from './observation.ts'
@@ -17,15 +16,9 @@ const VERDICT = '{"score":0.9,"approved":true,"issues":[],"feedback":"fine"}'
 const TYPES: readonly FlowType[] = ['sequential', 'parallel', 'graph', 'conditional', 'critique', 'refinement']
 const observed = watchProcess()
 
-setFlagsFromString('--expose-gc')
-const collect: unknown = runInNewContext('gc')
-
-/** Bytes in use once the garbage is gone; several rounds, as finalizers free more. */
+/** Bytes in use once the garbage is gone. */
 async function heapBytes(): Promise<number> {
-  for (let round = 0; round < 4; round++) {
-    if (typeof collect === 'function') collect()
-    await new Promise((resolve) => setTimeout(resolve, 20))
-  }
+  await collectGarbage()
   return process.memoryUsage().heapUsed
 }
 
