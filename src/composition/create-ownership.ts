@@ -66,7 +66,8 @@ export function createOwnership(deps: CreateOwnershipDeps) {
     resumption,
     /** From then on this process continues interrupted flows of others. */
     async resumeInterrupted(): Promise<void> {
-      if (kind === 'postgres') recovery.awaitLeaving()
+      // A distributed engine puts flows that are handed over back into its queue itself.
+      if (kind === 'postgres' && !distributedEngine) recovery.awaitLeaving()
       await resumption.start()
     },
     /**
