@@ -70,6 +70,18 @@ export function describePauseWrite(
       }
     }
 
+    /** Resolves when the pause is stored; the process learns of it when `held` opens. */
+    async function startStored() {
+      const [stored, held] = [gate(), gate()]
+      const flow = await startPausing(async (entry) => {
+        await opened.store.journal.finish(entry)
+        stored.open()
+        await held.opened
+      })
+      await stored.opened
+      return { ...flow, held }
+    }
+
     test('a decision before the write continues the flow once, after the write', async () => {
       const held = gate()
       const flow = await startPausing((entry) => held.opened.then(() => opened.store.journal.finish(entry)))
@@ -82,13 +94,7 @@ export function describePauseWrite(
     })
 
     test('a decision after the write, whose answer is still under way, continues the flow once and its caller gets the end', async () => {
-      const [stored, held] = [gate(), gate()]
-      const flow = await startPausing(async (entry) => {
-        await opened.store.journal.finish(entry)
-        stored.open()
-        await held.opened
-      })
-      await stored.opened
+      const { held, ...flow } = await startStored()
       await flow.approve()
       await flow.statusIs('COMPLETED')
       held.open()
@@ -108,13 +114,7 @@ export function describePauseWrite(
     })
 
     test('a process that closes leaves the flow paused', async () => {
-      const [stored, held] = [gate(), gate()]
-      const flow = await startPausing(async (entry) => {
-        await opened.store.journal.finish(entry)
-        stored.open()
-        await held.opened
-      })
-      await stored.opened
+      const { held, ...flow } = await startStored()
       const closed = flow.cancelAll(new OrchestratorError('FLOW_CANCELLED', 'This process closes'))
       held.open()
       await closed
