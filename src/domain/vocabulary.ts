@@ -18,7 +18,7 @@
  * verdict       A reviewer's assessment of a draft, as a value: `score` from 0 to 1, `approved`, `issues` and
  *               `feedback`.
  * wait          A step that has paused its flow, or will when nothing else can run, with what it waits for: a
- *               decision, a time or an event.
+ *               decision, a time, an event or the result of a caller tool.
  * update        One numbered event of a flow, such as `step_start` or `step_progress`.
  * journal       The one queue through which all data of running flows is written, many flows in one statement.
  * owner         The process that runs a flow.
@@ -46,6 +46,8 @@ export const StepAction = {
   VALIDATE: 'validate',
   EXTRACT: 'extract',
   TRANSFORM: 'transform',
+  /** Calls a function, an HTTP operation or an MCP tool with the arguments of the step. */
+  RUN: 'run',
   /** Pauses the flow until a user decides. */
   APPROVE: 'approve',
   /** Pauses the flow for a time, until an instant or until an event. */

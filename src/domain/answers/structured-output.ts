@@ -1,4 +1,5 @@
 import type * as z from 'zod'
+import { isTooDeep, MAX_JSON_LEVELS } from './json-levels.ts'
 import { findJson, repairJson } from './json-text.ts'
 
 /** How the value was found, from strict to lenient. */
@@ -33,6 +34,7 @@ export function readStructured(
   const trimmed = answer.slice(0, MAX_LENGTH).trim()
   const text = withoutThinking(trimmed).trim()
   if (trimmed === '') return { problem: 'the answer is empty' }
+  if (isTooDeep(text)) return { problem: `the JSON of the answer has more than ${MAX_JSON_LEVELS} levels` }
   const fenced = fencedBlocks(text)
   const { ranges, open } = findJson(text)
   const balanced = ranges.map((range) => range.text)

@@ -1,8 +1,14 @@
 import * as z from 'zod'
 import type { FlowError, FlowExecutionResult } from '../execution/flow-result.ts'
+import { REASONING_EFFORTS } from '../execution/model-call.ts'
 import type { StepResult } from '../execution/step-result.ts'
+import { callerToolsField } from '../tools/caller-tools.ts'
+import { type NamedFunction, namedFunctionSchema } from '../tools/named-functions.ts'
+import { toolShape } from '../tools/tool-fields.ts'
 import { OrchestrationFlowType, StepAction } from '../vocabulary.ts'
 import { waitingShape } from '../waiting/waiting-steps.ts'
+import { answerCacheField } from './call/answer-cache.ts'
+import { requestOptionsField } from './call/request-options.ts'
 import { schemaField } from './schema-field.ts'
 import type { GivenStepContext, StepContext } from './step-context.ts'
 
@@ -41,9 +47,25 @@ export const stepSettingsSchema = z.strictObject({
   maxTokens: z.number().int().positive().optional(),
   topP: z.number().min(0).max(1).optional(),
   stopSequences: z.array(z.string().min(1)).max(16).optional(),
+  /** Effort of reasoning, or its maximum in tokens. */
+  reasoning: z.union([z.enum(REASONING_EFFORTS), z.strictObject({ maxTokens: z.number().int().positive() })]).optional(),
+  seed: z.number().int().optional(),
+  /** Whether the model may call several tools in one turn. */
+  parallelToolCalls: z.boolean().optional(),
+  /** Caching of the prompt by the vendor. Default `auto`: where it pays. */
+  cache: z.union([z.enum(['auto', 'off']), z.strictObject({ ttl: z.enum(['5m', '1h']) })]).optional(),
+  /** Further fields of the request body, by provider id or kind of adapter; merged last. */
+  options: z.record(z.string().min(1), requestOptionsField).optional(),
 })
 
 const isFunction = (value: unknown) => typeof value === 'function'
+
+/** A template, code, or the name of a registered function. */
+const promptField = z.union([
+  z.string().max(200_000),
+  z.custom<PromptFunction>(isFunction, 'expected a string or a function'),
+  namedFunctionSchema,
+])
 
 const targetSchema = z.strictObject({ provider: z.string().min(1).optional(), model: z.string().min(1) })
 
@@ -57,8 +79,10 @@ export const flowStepSchema = z.strictObject({
   action: z.enum(StepAction),
   /** A named preset of the configuration. */
   agent: z.string().min(1).optional(),
-  prompt: z.union([z.string().max(200_000), z.custom<PromptFunction>(isFunction, 'expected a string or a function')]).optional(),
-  system: z.union([z.string().max(200_000), z.custom<PromptFunction>(isFunction, 'expected a string or a function')]).optional(),
+  /** Capabilities, all of which the agent must have. Without `agent`, an agent that has them is chosen. */
+  needs: z.array(z.string().min(1).max(100)).min(1).max(20).optional(),
+  prompt: promptField.optional(),
+  system: promptField.optional(),
   inputFrom: z.string().min(1).optional(),
   dependsOn: z.array(z.string().min(1)).optional(),
   settings: stepSettingsSchema.optional(),
@@ -69,7 +93,11 @@ export const flowStepSchema = z.strictObject({
   /** Milliseconds without a chunk of a streamed answer. */
   idleTimeout: positiveMs.optional(),
   condition: z
-    .union([z.string().max(10_000), z.custom<ConditionFunction>(isFunction, 'expected a string or a function')])
+    .union([
+      z.string().max(10_000),
+      z.custom<ConditionFunction>(isFunction, 'expected a string or a function'),
+      namedFunctionSchema,
+    ])
     .optional(),
   otherwise: z.boolean().optional(),
   optional: z.boolean().optional(),
@@ -97,6 +125,9 @@ export const flowStepSchema = z.strictObject({
    */
   keepReasoning: z.boolean().optional(),
   outputSchema: schemaField.optional(),
+  ...toolShape,
+  /** Whether an answer to an equal request may be served again instead of a call. Default false. */
+  cache: answerCacheField.optional(),
   ...waitingShape,
 })
 
@@ -106,6 +137,11 @@ export const contextPolicySchema = z.strictObject({
   maxSharedTokens: z.number().int().min(0).default(10_000),
   includeOriginalPrompt: z.boolean().default(true),
   preserveSystemPrompts: z.boolean().default(false),
+  /**
+   * Whether sharing an output is decided about everything that it was made from, or only about its writer. Default:
+   * `joined`.
+   */
+  provenance: z.enum(['joined', 'direct']).optional(),
 })
 
 export const flowLimitsSchema = z.strictObject({
@@ -126,11 +162,17 @@ export const flowDefinitionShape = {
   input: z.string().optional(),
   contextPolicy: contextPolicySchema.prefault({}),
   limits: flowLimitsSchema.optional(),
+  /** Tools that the caller of the flow runs. Steps name them `caller/<name>`. */
+  callerTools: callerToolsField.optional(),
   /** Milliseconds for one execution. */
   maxExecutionTime: positiveMs.optional(),
-  onStepComplete: z.custom<(result: StepResult) => unknown>(isFunction, 'expected a function').optional(),
-  onFlowComplete: z.custom<(result: FlowExecutionResult) => unknown>(isFunction, 'expected a function').optional(),
-  onError: z.custom<(error: FlowError) => unknown>(isFunction, 'expected a function').optional(),
+  onStepComplete: z
+    .union([z.custom<(result: StepResult) => unknown>(isFunction, 'expected a function'), namedFunctionSchema])
+    .optional(),
+  onFlowComplete: z
+    .union([z.custom<(result: FlowExecutionResult) => unknown>(isFunction, 'expected a function'), namedFunctionSchema])
+    .optional(),
+  onError: z.union([z.custom<(error: FlowError) => unknown>(isFunction, 'expected a function'), namedFunctionSchema]).optional(),
 }
 
 const baseDefinitionSchema = z.strictObject(flowDefinitionShape)
@@ -145,10 +187,10 @@ type DeepReadonly<T> = T extends ((...given: never[]) => unknown) | z.ZodType
       : T
 
 interface StepFunctions {
-  prompt?: string | ((context: GivenStepContext) => string | Promise<string>)
-  system?: string | ((context: GivenStepContext) => string | Promise<string>)
+  prompt?: string | NamedFunction | ((context: GivenStepContext) => string | Promise<string>)
+  system?: string | NamedFunction | ((context: GivenStepContext) => string | Promise<string>)
   /** CEL, or a function: the step is skipped if the value is falsy. */
-  condition?: string | ((context: GivenStepContext) => unknown)
+  condition?: string | NamedFunction | ((context: GivenStepContext) => unknown)
 }
 type FlowTypeBlocks = { [Type in keyof FlowTypeSettings]?: FlowTypeSettings[Type] }
 
@@ -176,12 +218,24 @@ export interface Target {
 }
 
 /** A step after parsing: provider, model and fallbacks are always resolved. */
-export type FlowStep = Readonly<Omit<z.output<typeof flowStepSchema>, 'provider' | 'model' | 'fallbacks'>> &
-  Target & { readonly fallbacks: readonly Target[] }
+export type FlowStep = Readonly<
+  Omit<z.output<typeof flowStepSchema>, 'provider' | 'model' | 'fallbacks' | 'prompt' | 'system' | 'condition'>
+> &
+  Target & {
+    readonly fallbacks: readonly Target[]
+    readonly prompt?: string | PromptFunction | undefined
+    readonly system?: string | PromptFunction | undefined
+    readonly condition?: string | ConditionFunction | undefined
+  }
 
 /** A definition after parsing: complete, consistent and deeply frozen. */
-export type FlowDefinition = Readonly<Omit<z.output<typeof baseDefinitionSchema>, 'steps'>> & {
+export type FlowDefinition = Readonly<
+  Omit<z.output<typeof baseDefinitionSchema>, 'steps' | 'onStepComplete' | 'onFlowComplete' | 'onError'>
+> & {
   readonly steps: readonly FlowStep[]
+  readonly onStepComplete?: ((result: StepResult) => unknown) | undefined
+  readonly onFlowComplete?: ((result: FlowExecutionResult) => unknown) | undefined
+  readonly onError?: ((error: FlowError) => unknown) | undefined
 } & { readonly [Type in keyof FlowTypeSettings]?: FlowTypeSettings[Type] }
 
 /** One problem of a definition. */

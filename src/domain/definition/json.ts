@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import { toStoredJsonSchema } from '../answers/output-schema.ts'
 import type { JsonSchema } from '../execution/model-call.ts'
+import { registeredNameOf } from '../tools/named-functions.ts'
 import { isWaitingStep } from '../waiting/waiting-steps.ts'
 import type { FlowDefinition, FlowStep, ParseFlowDefinition } from './flow-definition.ts'
 
@@ -22,6 +23,8 @@ export function toStoredJson(definition: FlowDefinition): StoredJson {
   let isData = true
   const toStored = (value: unknown): unknown => {
     if (typeof value === 'function') {
+      const name = registeredNameOf(value)
+      if (name !== undefined) return { function: name }
       isData = false
       return FUNCTION_MARK
     }
@@ -35,7 +38,7 @@ export function toStoredJson(definition: FlowDefinition): StoredJson {
     if (!schema) isData = false
     return schema ?? FUNCTION_MARK
   }
-  const toStoredStep = ({ agent: _, outputSchema, approval, ...step }: FlowStep): unknown => {
+  const toStoredStep = ({ agent: _, needs: __, outputSchema, approval, ...step }: FlowStep): unknown => {
     const { provider, model, fallbacks, ...waiting } = step
     const stored = Object(toStored(isWaitingStep(step) ? waiting : step))
     if (outputSchema) stored.outputSchema = toStoredSchema(outputSchema)

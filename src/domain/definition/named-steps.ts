@@ -14,13 +14,14 @@ export interface LooseStep {
   readonly condition?: unknown
   readonly approval?: { readonly prompt?: unknown; readonly show?: unknown } | undefined
   readonly correlation?: unknown
+  readonly arguments?: unknown
 }
 
 /** The fields that are templates or conditions, by their paths within the step. */
 const SOURCE_FIELDS = ['prompt', 'system', 'condition', 'approval.prompt', 'approval.show', 'correlation'] as const
-export type SourceField = (typeof SOURCE_FIELDS)[number]
+export type SourceField = (typeof SOURCE_FIELDS)[number] | 'arguments'
 
-const sourceOf = (step: LooseStep, field: SourceField): unknown => {
+const sourceOf = (step: LooseStep, field: (typeof SOURCE_FIELDS)[number]): unknown => {
   if (field === 'approval.prompt') return step.approval?.prompt
   return field === 'approval.show' ? step.approval?.show : step[field]
 }
@@ -36,7 +37,7 @@ export interface NamingField {
 }
 
 /** Returns what a template or condition reads; `undefined` if its syntax is wrong. */
-export type ReadReferences = (field: SourceField, source: string) => References | undefined
+export type ReadReferences = (field: SourceField, source: string, path: string) => References | undefined
 
 /**
  * Yields every field of a step that names other steps by their ids, in the order of the definition's documentation. The
@@ -52,9 +53,22 @@ export function* namingFields(step: LooseStep, readReferences: ReadReferences): 
   for (const field of SOURCE_FIELDS) {
     const source = sourceOf(step, field)
     if (typeof source !== 'string' || (field === 'prompt' && source === 'original')) continue
-    const references = readReferences(field, source)
+    const references = readReferences(field, source, field)
     if (references) yield { field, path: field, stepIds: references.steps, references }
   }
+  if (step.arguments === undefined) return
+  for (const { path, text } of textsIn(step.arguments, 'arguments')) {
+    const references = readReferences('arguments', text, path)
+    if (references) yield { field: 'arguments', path, stepIds: references.steps, references }
+  }
+}
+
+/** Every text inside of a JSON value, with its path such as `arguments.items[0].name`. */
+function* textsIn(value: unknown, path: string): Generator<{ readonly path: string; readonly text: string }, void> {
+  if (typeof value === 'string') yield { path, text: value }
+  else if (Array.isArray(value)) for (const [index, member] of value.entries()) yield* textsIn(member, `${path}[${index}]`)
+  else if (typeof value === 'object' && value !== null)
+    for (const [key, member] of Object.entries(value)) yield* textsIn(member, `${path}.${key}`)
 }
 
 /** Whether a value of `inputFrom` is one of the reserved words and not the id of a step. */

@@ -1,8 +1,11 @@
 import * as z from 'zod'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import { type AgentPresets, NO_AGENTS } from '../agents/agent.ts'
 import { parseOutputSchema } from '../answers/output-schema.ts'
 import { deepFreeze } from '../deep-freeze.ts'
 import type { JsonSchema } from '../execution/model-call.ts'
+import { DEFINITION_CODE_KEYS, resolveCode, STEP_CODE_KEYS, type StepCode, toCodeOf } from '../tools/named-code.ts'
+import { exposedFunctions, type FunctionRegistry } from '../tools/named-functions.ts'
 import type { FlowType } from '../vocabulary.ts'
 import { engineTargets } from '../waiting/waiting-rules.ts'
 import { isWaitingAction } from '../waiting/waiting-steps.ts'
@@ -18,7 +21,7 @@ import { definitionError, toProblems } from './problems.ts'
 import type { References } from './prompt-scope.ts'
 import { findReferenceProblems } from './references.ts'
 import { findRuleProblems, type SalvagedStep, salvageDefinition } from './rules.ts'
-import { type AgentPreset, type ResolvedTargets, resolveTargets } from './targets.ts'
+import { type ResolvedTargets, resolveTargets } from './targets.ts'
 
 /** The rules of one flow type for the parser; each executor satisfies this interface. */
 export interface FlowTypeRules {
@@ -34,8 +37,10 @@ export interface FlowTypeRules {
 
 export interface DefinitionParserOptions {
   readonly flowTypes: readonly FlowTypeRules[]
-  /** Agent presets by the name that steps refer to as `agent`. */
-  readonly agents?: Readonly<Record<string, AgentPreset>>
+  /** The agents that steps may name; read anew for each definition. Default: none. */
+  readonly agents?: AgentPresets
+  /** Functions that definitions may name in place of code. Absent: names are accepted and cannot be called. */
+  readonly functions?: FunctionRegistry
   readonly references: {
     /** The names that a Liquid template reads. Throws FLOW_INVALID for bad syntax and unknown names. */
     template(source: string): References
@@ -50,6 +55,11 @@ export interface DefinitionParser {
    * input. Throws FLOW_INVALID with all problems in `details.problems`, whatever the input is.
    */
   parse(input: unknown): FlowDefinition
+  /**
+   * As `parse`, for a definition that came over the network: a function that it may not name in place of code does not
+   * exist for it, neither in problems nor in suggestions.
+   */
+  parseFromNetwork(input: unknown): FlowDefinition
   /** JSON Schema of a definition as data. */
   jsonSchema(): JsonSchema
 }
@@ -60,9 +70,13 @@ export interface DefinitionParser {
  */
 const MAX_STEPS = 500
 
-export function createDefinitionParser({ flowTypes, agents, references }: DefinitionParserOptions): DefinitionParser {
+export function createDefinitionParser({
+  flowTypes,
+  agents = NO_AGENTS,
+  functions,
+  references,
+}: DefinitionParserOptions): DefinitionParser {
   const rulesByType = new Map(flowTypes.map((rules) => [rules.type, rules]))
-  const agentsByName = new Map(Object.entries(agents ?? {}))
   const schema = z.strictObject({ ...flowDefinitionShape, ...settingsBlocks(flowTypes) })
 
   /** The only function that reads the input, whose getters and proxies may throw anything. */
@@ -78,14 +92,16 @@ export function createDefinitionParser({ flowTypes, agents, references }: Defini
     }
   }
 
-  const parse = (input: unknown): FlowDefinition => {
+  const parseWith = (input: unknown, functions: FunctionRegistry | undefined): FlowDefinition => {
     const { shaped, problems, known } = read(input)
     const rules = known.type && rulesByType.get(known.type)
     if (known.type && !rules) problems.push({ path: 'type', message: `no executor runs flow type "${known.type}"` })
     const targets = known.steps.map((step, index) =>
-      isWaitingAction(step.action) ? engineTargets(step.action) : resolveTargets(step, `steps[${index}]`, agentsByName, problems),
+      isWaitingAction(step.action) ? engineTargets(step.action) : resolveTargets(step, `steps[${index}]`, agents, problems),
     )
     const schemas = known.steps.map((step, index) => resolveSchemas(step, `steps[${index}]`, problems))
+    const codes = known.steps.map((step, index) => resolveCode(step, STEP_CODE_KEYS, `steps[${index}].`, functions, problems))
+    const listeners = shaped.success ? resolveCode(shaped.data, DEFINITION_CODE_KEYS, '', functions, problems) : {}
     findReferenceProblems(known.steps, problems, {
       ...references,
       forwardReferences: rules?.forwardReferences ?? false,
@@ -93,14 +109,26 @@ export function createDefinitionParser({ flowTypes, agents, references }: Defini
     })
     findRuleProblems(known, problems)
     if (!shaped.success || problems.length > 0) throw definitionError(problems)
-    const steps = shaped.data.steps.map((step, index) => toStep(step, targets[index], schemas[index]))
-    const definition = deepFreeze<FlowDefinition>({ ...shaped.data, steps })
+    const steps = shaped.data.steps.map((step, index) => toStep(step, targets[index], schemas[index], codes[index]))
+    const { onStepComplete, onFlowComplete, onError, ...data } = shaped.data
+    const definition = deepFreeze<FlowDefinition>({
+      ...data,
+      ...(onStepComplete && { onStepComplete: toCodeOf(onStepComplete, listeners.onStepComplete) }),
+      ...(onFlowComplete && { onFlowComplete: toCodeOf(onFlowComplete, listeners.onFlowComplete) }),
+      ...(onError && { onError: toCodeOf(onError, listeners.onError) }),
+      steps,
+    })
     const typeProblems = rules?.check?.(definition) ?? []
     if (typeProblems.length > 0) throw definitionError(typeProblems)
     return definition
   }
 
-  return { parse, jsonSchema: () => toDefinitionJsonSchema(schema) }
+  return {
+    parse: (input) => parseWith(input, functions),
+    // Functions may have been registered since the last definition.
+    parseFromNetwork: (input) => parseWith(input, functions && exposedFunctions(functions)),
+    jsonSchema: () => toDefinitionJsonSchema(schema),
+  }
 }
 
 function settingsBlocks(flowTypes: readonly FlowTypeRules[]): Record<string, z.ZodType> {
@@ -134,17 +162,25 @@ function resolveSchemas(step: SalvagedStep, path: string, problems: DefinitionPr
 
 type ParsedStep = z.output<typeof flowStepSchema>
 
-function toStep(step: ParsedStep, targets: ResolvedTargets | undefined, schemas: ResolvedSchemas | undefined): FlowStep {
+function toStep(
+  { prompt, condition, ...step }: ParsedStep,
+  targets: ResolvedTargets | undefined,
+  schemas: ResolvedSchemas | undefined,
+  code: StepCode = {},
+): FlowStep {
   if (!targets) throw new OrchestratorError('INTERNAL', `expected a provider for step "${step.id}" after all checks`)
-  const { provider, model, fallbacks, preset } = targets
-  const system = step.system ?? preset?.system
+  const { provider, model, fallbacks, preset, agent } = targets
+  const { system = preset?.system, ...rest } = step
   const settings = preset?.settings ? { ...preset.settings, ...step.settings } : step.settings
   return {
-    ...step,
+    ...rest,
     provider,
     model,
     fallbacks,
-    ...(system !== undefined && { system }),
+    ...(agent !== undefined && { agent }),
+    ...(prompt !== undefined && { prompt: toCodeOf(prompt, code.prompt) }),
+    ...(system !== undefined && { system: toCodeOf(system, code.system) }),
+    ...(condition !== undefined && { condition: toCodeOf(condition, code.condition) }),
     ...(settings && { settings }),
     ...(schemas?.output && { outputSchema: schemas.output }),
     ...(step.approval && schemas?.approval && { approval: { ...step.approval, schema: schemas.approval } }),

@@ -1,3 +1,5 @@
+import type { Source } from '../execution/model-call.ts'
+
 /** The fields of one step that templates and conditions can read. */
 export interface StepView {
   readonly output?: string
@@ -5,9 +7,17 @@ export interface StepView {
   readonly parsed?: unknown
   readonly status: string
   readonly samples?: readonly string[]
+  /** What came with the answer, in the vendor's order; empty if nothing did. */
+  readonly sources?: readonly Source[]
 }
 
-export const STEP_VIEW_FIELDS: readonly string[] = ['output', 'parsed', 'status', 'samples'] satisfies (keyof StepView)[]
+export const STEP_VIEW_FIELDS: readonly string[] = [
+  'output',
+  'parsed',
+  'status',
+  'samples',
+  'sources',
+] satisfies (keyof StepView)[]
 
 /**
  * The names that templates and conditions read. The step runner builds one scope per target, the flow runner one per
@@ -51,6 +61,9 @@ export interface References {
   readonly input: boolean
   readonly previous: boolean
   readonly history: boolean
+  readonly metadata: boolean
+  /** Whether it reads metadata outside of every condition and default. */
+  readonly needsMetadata: boolean
 }
 
 export const NO_REFERENCES: References = {
@@ -61,4 +74,6 @@ export const NO_REFERENCES: References = {
   input: false,
   previous: false,
   history: false,
+  metadata: false,
+  needsMetadata: false,
 }

@@ -23,8 +23,8 @@ export function findReferenceProblems(steps: readonly LooseStep[], problems: Def
     const isKnown = stepChecker(index, step, indexes, problems)
     const waitsFor = new Set<string>()
     waits.push(waitsFor)
-    const read = (field: SourceField, source: string) =>
-      readReferences(`steps[${index}].${field}`, source, field === 'condition' ? rules.condition : rules.template, problems)
+    const read = (field: SourceField, source: string, path: string) =>
+      readReferences(`steps[${index}].${path}`, source, field === 'condition' ? rules.condition : rules.template, problems)
     for (const { field, path, stepIds, references } of namingFields(step, read)) {
       // A loop returns to its steps, so only `dependsOn` makes one of them wait for another.
       const maybeForward = field !== 'dependsOn' && rules.forwardReferences
@@ -97,7 +97,8 @@ function readReferences(
 }
 
 /** Conditions and approvals never leave this system. */
-const isSentToProvider = (field: NamingField['field']): boolean => field === 'prompt' || field === 'system'
+const isSentToProvider = (field: NamingField['field']): boolean =>
+  field === 'prompt' || field === 'system' || field === 'arguments'
 
 const usesOutputs = (references: References): boolean => references.allSteps || references.previous || references.steps.length > 0
 

@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { findRunProblems, type RunFields } from '../tools/run-rules.ts'
 import { OrchestrationFlowType } from '../vocabulary.ts'
 import { findWaitingProblems, type WaitingInput } from '../waiting/waiting-rules.ts'
 import { contextPolicySchema, type DefinitionProblem, flowStepSchema } from './flow-definition.ts'
@@ -6,7 +7,7 @@ import type { LooseStep } from './named-steps.ts'
 import type { TargetsInput } from './targets.ts'
 
 /** A step of which only the well-formed fields are known. */
-export interface SalvagedStep extends LooseStep, TargetsInput, WaitingInput {
+export interface SalvagedStep extends LooseStep, TargetsInput, WaitingInput, RunFields {
   readonly approval?: WaitingInput['approval']
   readonly correlation?: string | undefined
   readonly otherwise?: boolean | undefined
@@ -28,6 +29,7 @@ const salvagedStepSchema = z
     provider: shape.provider.catch(undefined),
     model: shape.model.catch(undefined),
     agent: shape.agent.catch(undefined),
+    needs: shape.needs.catch(undefined),
     inputFrom: shape.inputFrom.catch(undefined),
     dependsOn: shape.dependsOn.catch(undefined),
     prompt: shape.prompt.catch(undefined),
@@ -43,6 +45,7 @@ const salvagedStepSchema = z
     event: shape.event.catch(undefined),
     correlation: shape.correlation.catch(undefined),
     timeoutMs: shape.timeoutMs.catch(undefined),
+    arguments: shape.arguments.catch(undefined),
   })
   .catch({})
 
@@ -61,6 +64,7 @@ export const salvageDefinition = (input: unknown): SalvagedDefinition => salvage
 export function findRuleProblems({ type, steps }: SalvagedDefinition, problems: DefinitionProblem[]): void {
   for (const [index, step] of steps.entries()) {
     findWaitingProblems(step, `steps[${index}]`, problems)
+    findRunProblems(step, `steps[${index}]`, problems)
     if (!step.otherwise) continue
     const path = `steps[${index}].otherwise`
     if (step.condition !== undefined) {

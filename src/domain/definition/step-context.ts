@@ -7,6 +7,8 @@ import type { Message } from '../users/thread.ts'
  */
 export interface StepContext {
   readonly flowId: string
+  /** The user who runs the flow. */
+  readonly userId?: string
   readonly stepId: string
   /** Position in the definition, from 0. */
   readonly stepIndex: number

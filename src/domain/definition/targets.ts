@@ -1,15 +1,6 @@
-import type { DefinitionProblem, StepSettings, Target } from './flow-definition.ts'
+import { type AgentPreset, type AgentPresets, chooseAgent, hasCapabilities, knownCapabilities } from '../agents/agent.ts'
+import type { DefinitionProblem, Target } from './flow-definition.ts'
 import { findSuggestion, quoted } from './suggestion.ts'
-
-/** A named preset of the configuration: defaults for the steps that refer to it. */
-export interface AgentPreset {
-  readonly provider?: string
-  /** The name alone, or `provider/model`, which is split at the first slash. */
-  readonly model?: string
-  /** System prompt. */
-  readonly system?: string
-  readonly settings?: StepSettings
-}
 
 /** A provider and model in a definition: two fields, or one as `provider/model`. */
 export interface TargetInput {
@@ -18,13 +9,17 @@ export interface TargetInput {
 }
 
 export interface TargetsInput extends TargetInput {
+  readonly id?: string | undefined
   readonly agent?: string | undefined
+  readonly needs?: readonly string[] | undefined
   readonly fallbacks?: readonly TargetInput[] | undefined
 }
 
 export interface ResolvedTargets extends Target {
   readonly fallbacks: readonly Target[]
   readonly preset: AgentPreset | undefined
+  /** The agent that the step names, or that was chosen for what it needs. */
+  readonly agent?: string | undefined
 }
 
 /**
@@ -34,24 +29,21 @@ export interface ResolvedTargets extends Target {
 export function resolveTargets(
   step: TargetsInput,
   path: string,
-  agents: ReadonlyMap<string, AgentPreset>,
+  agents: AgentPresets,
   problems: DefinitionProblem[],
 ): ResolvedTargets | undefined {
-  const fields = [path, `${path}.provider`, `${path}.model`, `${path}.agent`]
+  const fields = [path, `${path}.provider`, `${path}.model`, `${path}.agent`, `${path}.needs`]
   if (problems.some((problem) => fields.includes(problem.path))) return undefined
-  const preset = step.agent === undefined ? undefined : agents.get(step.agent)
-  if (step.agent !== undefined && !preset) {
-    const suggestion = findSuggestion(step.agent, agents.keys())
-    problems.push({
-      path: `${path}.agent`,
-      message: `no agent ${quoted(step.agent)}`,
-      ...(suggestion !== undefined && { suggestion }),
-    })
+  const found = findAgent(step, path, agents)
+  if ('message' in found) {
+    problems.push(found)
     return undefined
   }
-  const target = complete(splitTarget(step), preset ? splitTarget(preset) : {})
+  const { agent, preset } = found
+  const target = complete(splitTarget(step), preset ? targetOf(preset, agents) : {})
   if (typeof target === 'string') {
-    problems.push({ path: `${path}.model`, message: target })
+    const message = hasNoTarget(step) && preset && hasNoTarget(preset) ? noDefaultTarget(agent, agents) : target
+    problems.push({ path: `${path}.model`, message })
     return undefined
   }
   const fallbacks: Target[] = []
@@ -60,8 +52,55 @@ export function resolveTargets(
     if (typeof fallback === 'string') problems.push({ path: `${path}.fallbacks[${index}].model`, message: fallback })
     else fallbacks.push(fallback)
   }
-  return { ...target, fallbacks, preset }
+  return { ...target, fallbacks, preset, agent }
 }
+
+interface FoundAgent {
+  readonly agent?: string | undefined
+  readonly preset?: AgentPreset | undefined
+}
+
+/** The agent that the step names or that has what it needs, or the problem with its fields. */
+function findAgent(
+  { id = '', agent, needs = [] }: TargetsInput,
+  path: string,
+  agents: AgentPresets,
+): FoundAgent | DefinitionProblem {
+  const known = needs.length > 0 ? knownCapabilities(agents) : []
+  const unknown = needs.find((need) => !known.includes(need))
+  if (unknown !== undefined) {
+    const suggestion = findSuggestion(unknown, known)
+    const names = known.length > 0 ? known.map(quoted).join(', ') : 'none'
+    return {
+      path: `${path}.needs`,
+      message: `no agent has the capability ${quoted(unknown)}; known: ${names}`,
+      ...(suggestion !== undefined && { suggestion }),
+    }
+  }
+  const wanted = needs.map(quoted).join(', ')
+  if (agent === undefined) {
+    if (needs.length === 0) return {}
+    const chosen = chooseAgent(agents, needs, `${id} ${needs.join(' ')}`)
+    if (chosen === undefined) return { path: `${path}.needs`, message: `no single agent has all of the capabilities ${wanted}` }
+    return { agent: chosen, preset: agents.byId.get(chosen) }
+  }
+  const preset = agents.byId.get(agent)
+  if (!preset) {
+    const suggestion = findSuggestion(agent, agents.byId.keys())
+    return { path: `${path}.agent`, message: `no agent ${quoted(agent)}`, ...(suggestion !== undefined && { suggestion }) }
+  }
+  if (hasCapabilities(preset, needs)) return { agent, preset }
+  return { path: `${path}.needs`, message: `agent ${quoted(agent)} does not have all of the capabilities ${wanted}` }
+}
+
+/** Provider and model of an agent, or the default ones if it names neither. */
+const targetOf = (preset: AgentPreset, { defaultTarget }: AgentPresets): TargetInput =>
+  hasNoTarget(preset) && defaultTarget ? defaultTarget : splitTarget(preset)
+
+const hasNoTarget = ({ provider, model }: TargetInput): boolean => provider === undefined && model === undefined
+
+const noDefaultTarget = (agent = '', { defaultTargetRemedy }: AgentPresets): string =>
+  `expected a model for agent ${quoted(agent)}, which names none, but there is no default model${defaultTargetRemedy ? `: ${defaultTargetRemedy}` : ''}`
 
 /**
  * With a provider, the model is used unchanged and may contain slashes. Without one, it is split at its first slash.

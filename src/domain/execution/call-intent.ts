@@ -27,6 +27,13 @@ export interface CallIntent extends StepKey {
 export const idempotencyKeyOf = (flowId: string, key: StepKey, number: number): string =>
   toDerivedId(`${stepResultId(flowId, key)}/${number}`)
 
+/**
+ * The key of a call of a function, an HTTP operation or an MCP tool. It has no number of the attempt: a repetition of
+ * the call must not have a second effect.
+ */
+export const operationKeyOf = (flowId: string, { path, iteration }: Pick<StepKey, 'path' | 'iteration'>): string =>
+  `${flowId}/${path}#${iteration}`
+
 /** The error of an attempt whose process died before its outcome was recorded. */
 export const OUTCOME_UNKNOWN = {
   code: 'CALL_OUTCOME_UNKNOWN',

@@ -55,7 +55,7 @@ export function totalsOf(results: readonly StepResult[]): Totals {
 }
 
 /** Number of results with at least one unpriced attempt. */
-export const countUnpricedSteps = (results: readonly Pick<StepResult, 'attempts'>[]): number =>
+export const countUnpricedSteps = (results: readonly { readonly attempts: readonly LedgerFacts[] }[]): number =>
   results.filter(({ attempts }) => attempts.some(isUnpriced)).length
 
 /**

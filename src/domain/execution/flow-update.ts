@@ -1,5 +1,6 @@
 import type { ErrorInfo } from '../../errors/orchestrator-error.ts'
 import type { SharingDecision } from '../users/sharing.ts'
+import type { Attachment } from '../users/thread.ts'
 import type { StepWait } from '../waiting/wait.ts'
 import type { FlowExecutionResult } from './flow-result.ts'
 import type { StepResult } from './step-result.ts'
@@ -32,6 +33,32 @@ export interface FlowUpdateData {
     /** Whether the text streamed so far is void and the answer restarts. */
     readonly restart: boolean
   }
+  /** A model calls a tool, which runs now, or when a user has approved the call. */
+  tool_call: {
+    /** From 1. */
+    readonly turn: number
+    readonly callId: string
+    /** `<provider>/<operation>`. */
+    readonly tool: string
+    readonly arguments?: unknown
+    readonly needsApproval?: true
+    readonly sample?: number
+  }
+  tool_result: {
+    readonly turn: number
+    readonly callId: string
+    readonly tool: string
+    /** The beginning of what the model is answered. */
+    readonly output: string
+    readonly isError: boolean
+    /** Milliseconds. */
+    readonly executionTime: number
+    /** Why the model does not get the whole result. */
+    readonly cut?: string
+    /** Stored files of the result. */
+    readonly files?: readonly Attachment[]
+    readonly sample?: number
+  }
   step_skipped: { readonly reason: string }
   step_complete: StepResult
   context_withheld: SharingDecision
@@ -57,6 +84,8 @@ export const FLOW_UPDATE_TYPES = [
   'step_start',
   'step_progress',
   'step_retry',
+  'tool_call',
+  'tool_result',
   'step_skipped',
   'step_complete',
   'context_withheld',

@@ -1,5 +1,6 @@
 import type { ErrorInfo } from '../../errors/orchestrator-error.ts'
 import type { FlowDefinition, FlowLimits } from '../definition/flow-definition.ts'
+import type { Attachment } from '../users/thread.ts'
 import type { FlowStatus, FlowType } from '../vocabulary.ts'
 import type { FlowExecutionResult } from './flow-result.ts'
 import type { StepResult } from './step-result.ts'
@@ -34,6 +35,8 @@ export interface OrchestrationFlow {
   /** The prompt of the last execution. */
   readonly input?: string
   readonly metadata?: Readonly<Record<string, unknown>>
+  /** Attachments that were given with the prompt of the last execution. */
+  readonly attachments?: readonly Attachment[]
   /** The flow of which this one is a rerun. */
   readonly parentFlowId?: string
   /** Rises by one with each owner; writes of an earlier epoch are rejected. */
@@ -45,9 +48,12 @@ export interface OrchestrationFlow {
 }
 
 /** A flow in a list, without the texts of its input and its steps, which `getFlow` returns. */
-export interface OrchestrationFlowSummary extends Omit<OrchestrationFlow, 'stepResults' | 'result' | 'input' | 'metadata'> {
+export interface OrchestrationFlowSummary
+  extends Omit<OrchestrationFlow, 'stepResults' | 'result' | 'input' | 'metadata' | 'attachments'> {
   /** The first 200 characters of the prompt of the last execution. */
   readonly inputStart?: string
+  /** The status of every stored result, in no order; a step that ran several times may have several. */
+  readonly stepStates: readonly Pick<StepResult, 'path' | 'status'>[]
   readonly result?: Omit<FlowExecutionResult, 'finalOutput' | 'steps'>
 }
 
@@ -105,6 +111,8 @@ export interface FlowStart {
   readonly input?: string
   /** If undefined, the metadata of the flow stays unchanged. */
   readonly metadata?: Readonly<Record<string, unknown>>
+  /** If undefined, the attachments of the flow stay unchanged. */
+  readonly attachments?: readonly Attachment[]
   readonly runOptions?: StoredRunOptions
   /**
    * Names the definition with functions that a process must have registered to run the flow. Undefined if the

@@ -14,3 +14,14 @@ export function findRequestInstructions(metadata: Readonly<Record<string, unknow
   const { instructions } = request
   return typeof instructions === 'string' && instructions.trim() !== '' ? instructions : undefined
 }
+
+/** What callers said about a flow, which prompts can read: its metadata without the fields of a request. */
+export function callerMetadata(metadata: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  if (!(REQUEST_KEY in metadata)) return metadata
+  const { [REQUEST_KEY]: _request, ...given } = metadata
+  return given
+}
+
+/** Whether callers said anything that a prompt can read. */
+export const hasCallerMetadata = (metadata: Readonly<Record<string, unknown>>): boolean =>
+  Object.keys(metadata).some((key) => key !== REQUEST_KEY)

@@ -9,8 +9,10 @@ export class SharingDeniedError extends OrchestratorError {
   readonly decision: SharingDecision
 
   constructor(message: string, stepId: string, decision: SharingDecision) {
-    const { piece, kind, from, to, rule } = decision
-    super('DATA_SHARING_DENIED', message, { details: { stepId, piece, kind, ...(from !== undefined && { from }), to, rule } })
+    const { piece, kind, from, to, rule, origin } = decision
+    super('DATA_SHARING_DENIED', message, {
+      details: { stepId, piece, kind, ...(from !== undefined && { from }), to, rule, ...(origin && { origin }) },
+    })
     this.decision = decision
   }
 }

@@ -1,5 +1,7 @@
 import type { ErrorInfo } from '../../errors/orchestrator-error.ts'
-import type { SharingDecision } from '../users/sharing.ts'
+import type { ToolCallRecord } from '../tools/tool-call-record.ts'
+import type { Origin, SharingDecision } from '../users/sharing.ts'
+import type { Attachment } from '../users/thread.ts'
 import type { StepAction } from '../vocabulary.ts'
 import type { FinishReason, Source } from './model-call.ts'
 import type { CostSource, Usage } from './usage.ts'
@@ -38,6 +40,8 @@ export interface Attempt {
    * repetition. Usage and cost are estimates.
    */
   readonly possiblyDoubleBilled?: boolean
+  /** Whether the answer of an earlier or simultaneous request was served, so that nothing was sent. It costs 0. */
+  readonly cached?: boolean
   readonly simulated: boolean
 }
 
@@ -72,6 +76,11 @@ export interface StepResult {
    * `provider`.
    */
   readonly writers?: readonly string[]
+  /**
+   * The kinds and writers of everything that the text was made from, joined over all hops; its own writer is
+   * `provider`. Absent where no request was made, and in results of versions that did not record it.
+   */
+  readonly origins?: readonly Origin[]
   readonly action: StepAction
   readonly output?: string
   /** Value of the answer, read through `outputSchema` or as a verdict. */
@@ -82,9 +91,15 @@ export interface StepResult {
    * provider.
    */
   readonly reasoning?: string
+  /** Files that the model made, such as images. */
+  readonly files?: readonly Attachment[]
   /** Citations, annotations and search results that came with the answer. */
   readonly sources?: readonly Source[]
   readonly finishReason?: FinishReason
+  /** Number of model calls that a step with tools was answered with. */
+  readonly turns?: number
+  /** The calls of tools that the models of the step made, in order, with shortened outputs. */
+  readonly toolCalls?: readonly ToolCallRecord[]
   /** Sum over the attempts. */
   readonly usage?: Usage
   /** US dollars, sum over the attempts; absent when any billed attempt has no known price. */

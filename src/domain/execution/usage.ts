@@ -18,6 +18,9 @@ export interface Usage {
 
 export const UNKNOWN_USAGE: Usage = { source: 'unknown' }
 
+/** Usage of functions, HTTP operations and MCP tools. */
+export const NO_TOKENS: Usage = { inputTokens: 0, outputTokens: 0, totalTokens: 0, source: 'reported' }
+
 /** Sums the known figures. The source of the sum is the weakest source of its parts. */
 export function addUsage(usages: readonly (Usage | undefined)[]): Usage {
   const [only] = usages
@@ -65,15 +68,16 @@ function weakest(a: Usage['source'] | undefined, b: Usage['source']): Usage['sou
 
 /**
  * Where a cost comes from. `provider`: reported in the answer. `prices`: the bundled price list. `configured`: a price
- * of the configuration. `estimated`: computed before the call, whose outcome is unknown.
+ * of the configuration. `free`: a function of the operator. `estimated`: computed before the call, whose outcome is
+ * unknown. `cache`: nothing, because an answer was served again.
  */
-export type CostSource = 'provider' | 'prices' | 'configured' | 'estimated'
+export type CostSource = 'provider' | 'prices' | 'configured' | 'free' | 'estimated' | 'cache'
 
 /** The cost of one attempt and its source. */
 export interface Cost {
   /** US dollars. */
   readonly costUsd: number
-  readonly source: Exclude<CostSource, 'estimated'>
+  readonly source: Exclude<CostSource, 'estimated' | 'cache'>
   /** Date of the price list (`2026-11-20`), where the cost comes from one. */
   readonly pricesDate?: string
   /** Whether the tokens are an estimate. */

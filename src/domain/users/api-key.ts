@@ -1,9 +1,10 @@
 /**
  * Operations that a caller of the server may use, within the rights that its user has on threads. `read`: all reads and
  * subscriptions; `write`: create, change and delete threads, messages and flows; `execute`: operations that spend
- * money; `share`: data-sharing policies and permissions of threads; `metrics`: read the metrics of the server.
+ * money; `share`: data-sharing policies and permissions of threads; `metrics`: read the metrics of the server;
+ * `operate`: services, and the events of all users.
  */
-export const SCOPES = ['read', 'write', 'execute', 'share', 'metrics'] as const
+export const SCOPES = ['read', 'write', 'execute', 'share', 'metrics', 'operate'] as const
 export type Scope = (typeof SCOPES)[number]
 
 /** The scopes of a key that is created without any: all operations of a user. */

@@ -1,4 +1,5 @@
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import type { FileReference } from './file.ts'
 
 /** A conversation of a user. */
 export interface Thread {
@@ -8,11 +9,24 @@ export interface Thread {
   readonly createdAt: Date
 }
 
+/** A text or a file of a message or an execution. Without text, bytes and a vendor's id it is not sent to models. */
 export interface Attachment {
   readonly name: string
   readonly mediaType: string
-  /** Text content. Attachments without text (images, audio) are stored but not sent. */
+  /** Text that was given as such; models get it as part of the prompt. */
   readonly text?: string
+  /** Bytes that are stored; models get them as a file, and those of a text file as part of the prompt. */
+  readonly file?: FileReference
+  /** A file that the vendor of one provider holds; only models of that provider get it. */
+  readonly vendorFile?: VendorFile
+}
+
+/** A file that was uploaded to a vendor with the account of one provider. */
+export interface VendorFile {
+  /** Id of the provider, as steps name it. */
+  readonly provider: string
+  /** Id of the file at the vendor. */
+  readonly id: string
 }
 
 export interface Message {

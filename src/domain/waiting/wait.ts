@@ -2,9 +2,14 @@ import { createHash } from 'node:crypto'
 import type { JsonSchema } from '../execution/model-call.ts'
 
 /**
- * What a step waits for. `approve`: a decision; `wait`: a time or an event; `tool`: a decision about a call of a tool.
+ * What a step waits for. `approve`: a decision; `wait`: a time or an event; `tool`: a decision about a call of a tool;
+ * `caller`: the result of a caller tool.
  */
-export type WaitKind = 'approve' | 'wait' | 'tool'
+export const WAIT_KINDS = ['approve', 'wait', 'tool', 'caller'] as const
+export type WaitKind = (typeof WAIT_KINDS)[number]
+
+/** Characters, as JSON, of the `data` that ends a wait. */
+export const MAX_DATA_LENGTH = 1_000_000
 
 /** The decision when the time of an approval is over. */
 export type TimeoutDecision = 'approve' | 'reject' | 'fail'
@@ -24,12 +29,12 @@ export interface StepWait {
   /** When the wait ends by itself. */
   readonly deadline?: Date
   readonly onTimeout?: TimeoutDecision
-  /** Name of the event, and the text that it must carry. */
+  /** Name of the event or of the caller tool, and the text that an event must carry. */
   readonly event?: string
   readonly correlation?: string
   readonly prompt?: string
   readonly show?: string
-  /** Schema of `data`. */
+  /** Schema of `data`; of a call of a tool, schema of its arguments, which `edit` may replace. */
   readonly schema?: JsonSchema
   /** The only users who may decide. */
   readonly assignees?: readonly string[]
@@ -68,3 +73,7 @@ export function hashOfWait(wait: Omit<StepWait, 'hash' | 'since' | 'deadline' | 
   const content = [kind, path, iteration, event, correlation, prompt, show, schema, assignees, onTimeout, after]
   return createHash('sha256').update(JSON.stringify(content)).digest('hex')
 }
+
+/** Whether a stored wait asks the same as another one, of which it may be a repetition. */
+export const asksSame = (stored: StoredWait, asked: Parameters<typeof hashOfWait>[0]): boolean =>
+  hashOfWait(stored) === hashOfWait(asked)

@@ -40,6 +40,7 @@ const MODEL_KEYS = [
   'complete',
   'keepReasoning',
   'outputSchema',
+  'cache',
 ] as const
 
 const TIME_KEYS = ['for', 'until', 'event'] as const

@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { schemaField } from '../definition/schema-field.ts'
+import { isOwnTool, isRunStep } from '../tools/tool-fields.ts'
 import type { StepAction } from '../vocabulary.ts'
 import type { WaitKind } from './wait.ts'
 
@@ -75,15 +76,22 @@ export const isWaitingStep = ({ action }: { readonly action: StepAction }): bool
 interface PausingStep {
   readonly action: StepAction
   readonly onUnknown?: string
+  readonly tools?: readonly string[]
 }
 
-/** Whether flows of the definition may pause. */
+/** Whether flows of the definition may pause. Any call of a tool may need approval: its provider says so. */
 export const mayPause = ({ steps }: { readonly steps: readonly PausingStep[] }): boolean =>
-  steps.some((step) => isWaitingStep(step) || step.onUnknown === 'ask')
+  steps.some((step) => {
+    const asksByDefault = isRunStep(step) && step.onUnknown === undefined
+    return isWaitingStep(step) || step.onUnknown === 'ask' || asksByDefault || step.tools?.some(isOwnTool)
+  })
 
 /** Whether a step waits for more than a time: for a decision or an event. */
 export const needsSomebody = ({ kind, event }: { readonly kind: WaitKind; readonly event?: string | undefined }): boolean =>
   kind !== 'wait' || event !== undefined
+
+/** Whether a user decides about what is shown; other waits take an event or the result of a tool. */
+export const takesDecision = ({ kind }: { readonly kind: WaitKind }): boolean => kind === 'approve' || kind === 'tool'
 
 /** Stands for the provider of steps that wait, whose results no provider wrote. */
 export const ENGINE_PROVIDER = 'polyphony'

@@ -1,0 +1,35 @@
+import type { PolyphonyEvent } from './event.ts'
+
+/** Bytes of an object or list without its members, of a member with the reference to its name, and of a text. */
+const OBJECT_BYTES = 64
+const MEMBER_BYTES = 32
+const TEXT_BYTES = 24
+/** An event without its data and texts. */
+const EVENT_BYTES = 400
+
+/**
+ * Bytes that an event takes in memory, estimated from above. The length of its JSON would be too low: 64 kB of empty
+ * objects take more than a megabyte. Data may have any depth.
+ */
+export function estimateEventBytes({ data, subject, correlationId, causationId, userId }: PolyphonyEvent): number {
+  let bytes = EVENT_BYTES
+  const values: unknown[] = [subject, correlationId, causationId, userId, data]
+  while (values.length > 0) {
+    const value = values.pop()
+    if (typeof value === 'string') bytes += textBytes(value)
+    if (typeof value !== 'object' || value === null) continue
+    bytes += OBJECT_BYTES
+    if (Array.isArray(value)) {
+      bytes += MEMBER_BYTES * value.length
+      for (const member of value) values.push(member)
+      continue
+    }
+    for (const [name, member] of Object.entries(value)) {
+      bytes += MEMBER_BYTES + textBytes(name)
+      values.push(member)
+    }
+  }
+  return bytes
+}
+
+const textBytes = (text: string): number => TEXT_BYTES + 2 * text.length
