@@ -18,7 +18,7 @@ export interface ErrorCodeFacts {
   readonly retryAfterSeconds?: number
   /** Whether the same flow can be resumed after this error. Absent: no. */
   readonly resumable?: boolean
-  /** Whether a call repeats the request by itself, unless the error says that it is not retryable. Absent: no. */
+  /** Whether a call repeats the request by itself, if the error says that it is retryable. Absent: no. */
   readonly retried?: boolean
   /** Whether a call sends the request to the next fallback. Absent: no. */
   readonly fallsBack?: boolean

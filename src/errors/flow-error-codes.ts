@@ -153,6 +153,8 @@ export const FLOW_ERROR_CODES = {
     httpStatus: 500,
     exitCode: 24,
     retryable: false,
+    // Only failures of idempotent operations say that they are retryable.
+    retried: true,
     remedy: 'Read details.cause, fix the step and execute the flow again.',
   },
   CALL_OUTCOME_UNKNOWN: {
@@ -177,6 +179,18 @@ export const FLOW_ERROR_CODES = {
     exitCode: 4,
     retryable: false,
     remedy: 'Check the thread id, and that you may read it.',
+  },
+  FILE_NOT_FOUND: {
+    httpStatus: 404,
+    exitCode: 4,
+    retryable: false,
+    remedy: 'Check the file id; the file may have been removed or its retention may be over.',
+  },
+  FILE_TOO_LARGE: {
+    httpStatus: 413,
+    exitCode: 2,
+    retryable: false,
+    remedy: 'Send a smaller file, remove old files, or raise `files` in the configuration.',
   },
   PERMISSION_DENIED: {
     httpStatus: 403,

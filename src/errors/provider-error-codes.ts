@@ -122,4 +122,25 @@ export const PROVIDER_ERROR_CODES = {
     remedy:
       "The answer was cut, or does not fit the step's outputSchema: raise settings.maxTokens, clarify the prompt or relax the schema.",
   },
+  NOT_RECORDED: {
+    httpStatus: 422,
+    exitCode: 14,
+    retryable: false,
+    retried: false,
+    fallsBack: false,
+    mayBeBilled: false,
+    remedy: 'Record the flow again, or undo the change of the request that the message names.',
+    cliRemedy: 'Record the flow again with --record, or undo the change of the request that the message names.',
+  },
+  TOOL_CALL_INVALID: {
+    httpStatus: 422,
+    exitCode: 17,
+    retryable: false,
+    retried: false,
+    fallsBack: false,
+    mayBeBilled: false,
+    resumable: true,
+    remedy:
+      'The model called tools that the step does not have, or with arguments that do not fit, also after two corrections: execute the flow again, describe the tools better or use another model.',
+  },
 } as const satisfies Record<string, CallErrorCodeFacts>

@@ -1,130 +1,129 @@
 import type { ErrorCodeFacts } from './error-code-facts.ts'
 
-/** Errors of the database, the configuration, requests to the server, and bugs. */
+/** Errors of services, agents and events. */
 export const SERVICE_ERROR_CODES = {
-  DATABASE_LOCKED: {
-    httpStatus: 503,
-    exitCode: 18,
-    retryable: true,
-    remedy: 'Another process uses this embedded database: end it, or use Postgres.',
-    retryAfterSeconds: 5,
-  },
-  DATABASE_UNAVAILABLE: {
-    httpStatus: 503,
-    exitCode: 18,
-    retryable: true,
-    remedy: 'Check DATABASE_URL, that the database server is running, and that the disk is not full.',
-    retryAfterSeconds: 5,
-  },
-  DATABASE_SCHEMA_MISMATCH: {
-    httpStatus: 503,
-    exitCode: 18,
+  SERVICE_NOT_FOUND: {
+    httpStatus: 404,
+    exitCode: 4,
     retryable: false,
-    remedy: 'Run `polyphony migrate` where the database is behind, or the newer version of Polyphony where it is ahead.',
+    remedy: 'List the services: polyphony services list.',
   },
-  CONFIG_INVALID: {
-    httpStatus: 500,
-    exitCode: 3,
+  SERVICE_EXISTS: {
+    httpStatus: 409,
+    exitCode: 5,
     retryable: false,
-    remedy: 'Correct the setting that the message names.',
+    remedy: 'Use another id, or remove the service that has it.',
   },
-  INPUT_INVALID: {
+  SERVICE_INVALID: {
     httpStatus: 422,
     exitCode: 2,
     retryable: false,
-    remedy: 'Correct the argument that the message names.',
-    cliRemedy: 'Show the arguments and options of the command: polyphony help <command>.',
-    toolRemedy: 'Correct the arguments at the paths named above.',
-    openAiCode: 'invalid_value',
+    remedy: 'Correct the service at the place that the message names.',
   },
-  UNAUTHENTICATED: {
-    httpStatus: 401,
-    exitCode: 7,
-    retryable: false,
-    remedy: 'Send `Authorization: Bearer <key>` with a key from `polyphony keys create` or a token of the configured issuer.',
-    toolRemedy: 'The key or token is no longer valid; only a person can renew it.',
-    openAiCode: 'invalid_api_key',
-  },
-  KEY_NOT_FOUND: {
-    httpStatus: 404,
-    exitCode: 4,
-    retryable: false,
-    remedy: 'List the keys: polyphony keys list.',
-  },
-  HOST_REFUSED: {
-    httpStatus: 421,
-    exitCode: 7,
-    retryable: false,
-    remedy: 'Use an address of the server, or add the host name to server.allowedHosts.',
-  },
-  ORIGIN_REFUSED: {
-    httpStatus: 403,
-    exitCode: 7,
-    retryable: false,
-    remedy: 'Open the page from the server itself, or add its origin to server.corsOrigins.',
-  },
-  RATE_LIMITED: {
-    httpStatus: 429,
-    exitCode: 12,
-    retryable: true,
-    remedy: 'Wait as many seconds as the Retry-After header states.',
-    openAiCode: 'rate_limit_exceeded',
-    retryAfterSeconds: 1,
-  },
-  ROUTE_NOT_FOUND: {
-    httpStatus: 404,
-    exitCode: 4,
-    retryable: false,
-    remedy: '/docs lists the addresses and their methods.',
-    openAiCode: 'unknown_url',
-  },
-  METHOD_NOT_ALLOWED: {
-    httpStatus: 405,
-    exitCode: 4,
-    retryable: false,
-    remedy: 'Use a method that the Allow header lists; /docs lists what each does.',
-  },
-  REQUEST_MALFORMED: {
-    httpStatus: 400,
-    exitCode: 2,
-    retryable: false,
-    remedy: 'Correct the form of the request: JSON in UTF-8, over HTTP/1.1.',
-  },
-  REQUEST_TOO_LARGE: {
-    httpStatus: 413,
-    exitCode: 2,
-    retryable: false,
-    remedy: 'Send less at once, or raise server.bodyLimitBytes.',
-  },
-  MEDIA_TYPE_UNSUPPORTED: {
-    httpStatus: 415,
-    exitCode: 2,
-    retryable: false,
-    remedy: 'Send JSON in UTF-8, not compressed, with `Content-Type: application/json`.',
-  },
-  REQUEST_IN_PROGRESS: {
+  SERVICE_LIMIT_REACHED: {
     httpStatus: 409,
     exitCode: 5,
     retryable: true,
-    remedy: 'The first request with this Idempotency-Key is still being answered: repeat the request later.',
+    remedy: 'Stop or remove another service, or raise the limit that the message names.',
   },
-  IDEMPOTENCY_KEY_REUSED: {
-    httpStatus: 422,
-    exitCode: 2,
+  SERVICE_NOT_RUNNING: {
+    httpStatus: 409,
+    exitCode: 27,
     retryable: false,
-    remedy: 'Use a new Idempotency-Key: this one belongs to another request.',
+    retried: false,
+    fallsBack: true,
+    mayBeBilled: false,
+    remedy: 'Start the service: polyphony services start <id>.',
   },
-  SERVER_CLOSING: {
+  SERVICE_START_FAILED: {
+    httpStatus: 502,
+    exitCode: 27,
+    retryable: false,
+    remedy: 'Correct what the message names; the last lines of its output: polyphony services logs <id>.',
+  },
+  SERVICE_START_TIMEOUT: {
+    httpStatus: 504,
+    exitCode: 27,
+    retryable: false,
+    remedy: 'Read its log, check that its health address is right, or raise startTimeoutMs.',
+  },
+  SERVICE_GAVE_UP: {
+    httpStatus: 503,
+    exitCode: 27,
+    retryable: false,
+    remedy: 'Read its log, mend the cause, and start it again: polyphony services start <id>.',
+  },
+  SERVICE_UNKILLABLE: {
+    httpStatus: 500,
+    exitCode: 27,
+    retryable: false,
+    remedy: 'The system does not end the processes in details.pids: find what they wait for, such as a disk or a network drive.',
+  },
+  SERVICE_DEPENDENCY_FAILED: {
+    httpStatus: 409,
+    exitCode: 27,
+    retryable: true,
+    remedy: 'Start the service that the message names first.',
+  },
+  SERVICE_PORT_TAKEN: {
+    httpStatus: 409,
+    exitCode: 27,
+    retryable: true,
+    remedy: 'End the program that listens on the port, or set port: auto.',
+  },
+  SERVICE_EXECUTABLE_REFUSED: {
+    httpStatus: 403,
+    exitCode: 7,
+    retryable: false,
+    remedy:
+      'Write a service file, because programs are never taken from a request, with a program of services.allowExecutables if that is set.',
+  },
+  SERVICE_ADDRESS_REFUSED: {
+    httpStatus: 403,
+    exitCode: 7,
+    retryable: false,
+    remedy: 'Use an address of this machine, or add its origin to services.registration.origins.',
+  },
+  SERVICE_PLATFORM_UNSUPPORTED: {
+    httpStatus: 501,
+    exitCode: 27,
+    retryable: false,
+    remedy: 'Run processes on Linux or macOS, or register the service by its address.',
+  },
+  SERVICES_OWNED_ELSEWHERE: {
+    httpStatus: 409,
+    exitCode: 18,
+    retryable: true,
+    remedy: 'Another process supervises this folder: end it, or set services.dataDir.',
+  },
+  SERVER_NOT_RUNNING: {
     httpStatus: 503,
     exitCode: 13,
     retryable: true,
-    remedy: 'The server is shutting down: repeat the request in a moment.',
-    retryAfterSeconds: 1,
+    remedy: 'Start the server: polyphony up.',
   },
-  INTERNAL: {
-    httpStatus: 500,
-    exitCode: 1,
+  AGENT_NOT_FOUND: {
+    httpStatus: 422,
+    exitCode: 2,
     retryable: false,
-    remedy: 'This is a bug in Polyphony: please report it with the stack trace.',
+    remedy: 'Register the agent, or add it to `agents` in the configuration.',
   },
-} as const satisfies Record<string, ErrorCodeFacts>
+  AGENT_EXISTS: {
+    httpStatus: 409,
+    exitCode: 5,
+    retryable: false,
+    remedy: 'Use another id, or unregister the agent that has it.',
+  },
+  FUNCTION_EXISTS: {
+    httpStatus: 409,
+    exitCode: 5,
+    retryable: false,
+    remedy: 'Use another name, or unregister the function that has it.',
+  },
+  EVENT_INVALID: {
+    httpStatus: 422,
+    exitCode: 2,
+    retryable: false,
+    remedy: 'Correct the field of the event that the message names.',
+  },
+} satisfies Record<string, ErrorCodeFacts>
