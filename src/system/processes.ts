@@ -1,4 +1,5 @@
 import { readFileSync, readlinkSync } from 'node:fs'
+import { isErrorCode } from './error-code.ts'
 
 /** The kernel's view of a process; Linux only. */
 export interface ProcessFacts {
@@ -24,34 +25,46 @@ export function isProcessRunning(pid: number): boolean {
 // PF_EXITING of linux/sched.h.
 const EXITING = 0x4
 
-/** Facts of a process of this host from the fields of `man 5 proc`; `undefined` where /proc has none. */
+/**
+ * Facts of a process of this host from the fields of `man 5 proc`; `undefined` where /proc has none. Throws if they
+ * cannot be read now, for example because too many files are open: that shows nothing about the process.
+ */
 export function findProcessFacts(pid: number): ProcessFacts | undefined {
+  const stat = readIfPresent(() => readFileSync(`/proc/${pid}/stat`, 'utf8'), ['ENOENT', 'ESRCH'])
+  if (stat === undefined) return undefined
+  // The second field, the name, may contain spaces and brackets; the text after its last bracket begins with the third.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  const [state = '', flags, started] = [fields[0], fields[6], fields[19]]
+  return { started: `${findBootId()}/${started}`, ending: (Number(flags) & EXITING) !== 0, ended: 'ZXx'.includes(state) }
+}
+
+/** `undefined` after one of the errors; every other error is thrown. */
+function readIfPresent(read: () => string, absent: readonly string[]): string | undefined {
   try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    // The second field, the name, may contain spaces and brackets; the text after its last bracket begins with the
-    // third.
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-    const [state = '', flags, started] = [fields[0], fields[6], fields[19]]
-    return { started: `${findBootId()}/${started}`, ending: (Number(flags) & EXITING) !== 0, ended: 'ZXx'.includes(state) }
-  } catch {
-    return undefined
+    return read()
+  } catch (error) {
+    if (isErrorCode(error, ...absent)) return undefined
+    throw error
   }
 }
 
-/** Identifies the running kernel: the same in all containers of a machine, another one after every boot. Linux only. */
+/** Errors of systems without these files, or that hide them from this process. */
+const HIDDEN = ['ENOENT', 'ENOTDIR', 'EACCES', 'EPERM']
+
+let bootId: string | undefined
+let pidNamespace: string | undefined
+
+/**
+ * Identifies the running kernel: the same in all containers of a machine, another one after every boot. Linux only.
+ * Read once: without it, while no file can be opened, every process would look like one of another boot.
+ */
 export function findBootId(): string | undefined {
-  try {
-    return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
-  } catch {
-    return undefined
-  }
+  bootId ??= readIfPresent(() => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim(), HIDDEN)
+  return bootId
 }
 
-/** Namespace in which process ids of this process are valid. Linux only. */
+/** Namespace in which process ids of this process are valid. Linux only. Read once. */
 export function findPidNamespace(): string | undefined {
-  try {
-    return readlinkSync('/proc/self/ns/pid')
-  } catch {
-    return undefined
-  }
+  pidNamespace ??= readIfPresent(() => readlinkSync('/proc/self/ns/pid'), HIDDEN)
+  return pidNamespace
 }
