@@ -20,7 +20,14 @@ export async function readConfigFile(directory: string): Promise<ConfigLayer | u
   const [file, second] = found
   if (!file) return undefined
   if (second) throw invalid(file.name, `expected one configuration file, found ${second.name} too: keep one of them`)
-  const { name, text } = file
+  return readDocument(file.name, file.text)
+}
+
+/**
+ * The keys and values of a YAML text as a layer that knows their positions. Rejects with CONFIG_INVALID for text
+ * without keys and values.
+ */
+export async function readDocument(name: string, text: string): Promise<ConfigLayer> {
   const { LineCounter, isMap, isNode, isPair, isScalar, parseDocument } = await import('yaml')
   const lines = new LineCounter()
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false })
@@ -65,13 +72,14 @@ function toValues(name: string, read: () => unknown): unknown {
   }
 }
 
-function readIfThere(directory: string, name: string): string | undefined {
+/** Text of a file; `undefined` without such a file. Throws CONFIG_INVALID for a file that cannot be read. */
+export function readIfThere(directory: string, name: string): string | undefined {
   try {
     return decodeText(readFileSync(join(directory, name)), { name, code: 'CONFIG_INVALID' })
   } catch (error) {
     if (OrchestratorError.is(error)) throw error
     const code = error instanceof Error && 'code' in error ? error.code : undefined
-    if (code === 'ENOENT') return undefined
+    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined
     throw invalid(name, `expected a readable file, found ${String(code)}`)
   }
 }

@@ -1,12 +1,25 @@
 import * as z from 'zod'
-import { flowLimitsSchema, stepSettingsSchema } from '../domain/definition/flow-definition.ts'
+import { flowLimitsSchema } from '../domain/definition/flow-definition.ts'
 import type { ModelRequest, ModelResponse } from '../domain/execution/model-call.ts'
 import { budgetsSchema } from '../domain/users/budget.ts'
 import type { ThreadRight } from '../domain/users/thread.ts'
+import { eventSettingsSchema, updateSettingsSchema } from './automation/event-settings.ts'
 import { schedulesSchema } from './automation/schedule-settings.ts'
 import { webhooksSchema } from './automation/webhook-settings.ts'
+import { fileSettingsSchema } from './file-settings.ts'
+import { agentSchema } from './operations/agent-settings.ts'
+import { type FunctionsSetting, functionsSettingSchema } from './operations/function-settings.ts'
+import {
+  type HttpProviderSettings,
+  type HttpProviderSettingsInput,
+  httpProviderSchema,
+  type McpServerSettingsInput,
+  mcpServersSchema,
+} from './operations/operation-settings.ts'
+import { poolsSchema } from './pools/pool-settings.ts'
 import { type ProviderSettings, type ProviderSettingsInput, providerSettingsSchema } from './provider-settings.ts'
 import { serverSettingsSchema, telemetrySettingsSchema, workerSettingsSchema } from './server-settings.ts'
+import { servicesSettingsSchema } from './services/services-settings.ts'
 
 export const LOG_LEVELS = ['silent', 'error', 'warn', 'info', 'debug'] as const
 export type LogLevel = (typeof LOG_LEVELS)[number]
@@ -68,21 +81,10 @@ const priceSchema = z.strictObject({
   cachedInputPerMillion: usdPerMillion.optional(),
   /** US dollars per million input tokens that are written to the cache; default: `inputPerMillion`. */
   cacheWritePerMillion: usdPerMillion.optional(),
+  /** US dollars that the vendor bills at most in one turn for the tools that it runs itself; limits reserve them. */
+  hostedPerTurn: usdPerMillion.optional(),
 })
 export type ConfiguredPrice = z.output<typeof priceSchema>
-
-/** Named settings to which steps refer with `agent`. A step's own values win. */
-const agentSchema = z.strictObject({
-  /** System prompt, a Liquid template of at most 200,000 characters. */
-  system: z.string().max(200_000).optional(),
-  /** Id of a provider account; not needed if `model` is `provider/model`. */
-  provider: z.string().min(1).optional(),
-  /** Name of a model, or `provider/model`. */
-  model: z.string().min(1).optional(),
-  /** Sampling settings; a step overrides single ones. */
-  settings: stepSettingsSchema.optional(),
-})
-export type AgentSettings = z.output<typeof agentSchema>
 
 const hasMethods = (value: unknown, ...names: readonly string[]): boolean =>
   typeof value === 'object' && value !== null && names.every((name) => typeof Reflect.get(value, name) === 'function')
@@ -122,7 +124,13 @@ export const configSchema = z.strictObject({
    */
   migrations: z.enum(['auto', 'check']).optional(),
   /** Provider accounts by id, the name in `provider/model`. Default: only those with a key in the environment. */
-  providers: z.record(z.string().min(1), providerSettingsSchema).default({}),
+  providers: z.record(z.string().min(1), z.discriminatedUnion('kind', [providerSettingsSchema, httpProviderSchema])).default({}),
+  /** Pools by name, the model in `pool/<name>`: several models of which one answers each call. Default: none. */
+  pools: poolsSchema.default({}),
+  /** MCP servers by the id of their provider: a step or a model calls `<id>/<tool>`. Default: none. */
+  mcp: mcpServersSchema.default({}),
+  /** Functions by name, for steps and models; in a file, the path of a module relative to it. Default: none. */
+  functions: functionsSettingSchema.default({}),
   /** Whether the bundled simulator answers for every provider; results are marked as simulated. Default false. */
   simulator: z.boolean().default(false),
   /** Runs flows: `local` in the process that started them, `bullmq` over many processes. Default `local`. */
@@ -171,6 +179,27 @@ export const configSchema = z.strictObject({
     .prefault({}),
   /** `redis://` or `rediss://` URL. With engine `bullmq` the queue is kept there; without it, in the database. */
   redisUrl: z.url({ protocol: /^rediss?$/, error: 'expected a redis:// or rediss:// URL' }).optional(),
+  /**
+   * Directory in which every request to a provider and its answer are kept, without secrets, for `replay`. Default:
+   * nothing is kept. Not together with `replay`.
+   */
+  record: z.string().min(1).optional(),
+  /**
+   * Directory of a recording that answers in place of the providers, without keys and without network. Default: the
+   * providers answer.
+   */
+  replay: z.string().min(1).optional(),
+  /** Answers that steps with `cache` keep in the memory of this process. */
+  answerCache: z
+    .strictObject({
+      /** Number of answers; those that were not used for the longest time leave first. Default 1,000. */
+      maxEntries: z.number().int().positive().default(1_000),
+      /** Size of all answers in bytes; default 50,000,000. */
+      maxBytes: z.number().int().positive().default(50_000_000),
+      /** Milliseconds for which an answer is served again, where its step sets none; default 300,000. */
+      ttlMs: positiveMilliseconds.default(300_000),
+    })
+    .prefault({}),
   /** Prices by `provider/model`; they win over the bundled price list. Default: none. */
   prices: z.record(z.string().min(1), priceSchema).default({}),
   /** The backend's own permission service. Default: permissions in the database. */
@@ -198,13 +227,12 @@ export const configSchema = z.strictObject({
     })
     .prefault({}),
   /** Stored updates of flows. */
-  updates: z
-    .strictObject({
-      /** Milliseconds after the end of a flow until its updates are deleted. Default: they are kept. */
-      retentionMs: positiveMilliseconds.optional(),
-    })
-    .prefault({}),
-  /** Named settings of steps. Default: none. */
+  updates: updateSettingsSchema.prefault({}),
+  /** Events of services and users. */
+  events: eventSettingsSchema.prefault({}),
+  /** Limits and retention of stored files. */
+  files: fileSettingsSchema.prefault({}),
+  /** Named settings of steps; the fields of a built-in role replace its own. Default: the built-in roles. */
   agents: z.record(z.string().min(1), agentSchema).default({}),
   /** Limits of flows whose definition sets none. Default: no limits. */
   limits: flowLimitsSchema.optional(),
@@ -221,17 +249,18 @@ export const configSchema = z.strictObject({
       firstChunkMs: positiveMilliseconds.optional(),
       /** Milliseconds between two chunks of a streamed answer; default 60,000. */
       idleMs: positiveMilliseconds.optional(),
+      /** Milliseconds that a flow waits for the result of a caller tool; default 3,600,000, one hour. */
+      callerToolMs: positiveMilliseconds.optional(),
     })
     .prefault({}),
-  /**
-   * Milliseconds for which permissions and sharing policies are cached; at most 1,000, so that a change takes effect
-   * within a second. The default 700 leaves time for the periodic check of open connections.
-   */
+  /** Milliseconds for which permissions and sharing policies are cached; 700 leaves time for checks within a second. */
   policyCacheMs: z.number().int().min(0).max(1_000).default(700),
   /** Receivers of events of flows, signed as Standard Webhooks specifies. Default: none. */
   webhooks: webhooksSchema.default([]),
   /** Flows that servers and workers start again and again. Default: none. */
   schedules: schedulesSchema.prefault([]),
+  /** Services: programs, addresses and code of this process that are started, watched and started again. */
+  services: servicesSettingsSchema.prefault({}),
   /** Settings of `polyphony serve`. */
   server: serverSettingsSchema.prefault({}),
   /** Settings of `polyphony worker`. */
@@ -244,12 +273,16 @@ type ConfigData = z.output<typeof configSchema>
 
 /** The configuration that `createPolyphony` takes; every setting is optional. */
 export type PolyphonyConfigInput = Readonly<
-  Omit<z.input<typeof configSchema>, 'providers'> & {
-    providers?: Readonly<Record<string, ProviderSettingsInput | PluggedProvider>>
+  Omit<z.input<typeof configSchema>, 'providers' | 'functions' | 'mcp'> & {
+    functions?: FunctionsSetting
+    mcp?: Readonly<Record<string, McpServerSettingsInput>>
+    providers?: Readonly<Record<string, ProviderSettingsInput | HttpProviderSettingsInput | PluggedProvider>>
   }
 >
 
 /** The complete and checked configuration, with defaults. */
 export type ConfigValues = Readonly<
-  Omit<ConfigData, 'providers'> & { readonly providers: Readonly<Record<string, ProviderSettings | PluggedProvider>> }
+  Omit<ConfigData, 'providers'> & {
+    readonly providers: Readonly<Record<string, ProviderSettings | HttpProviderSettings | PluggedProvider>>
+  }
 >

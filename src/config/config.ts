@@ -1,3 +1,4 @@
+import { resolve } from 'node:path'
 import type * as z from 'zod'
 import { findSuggestion, withSuggestion } from '../domain/definition/suggestion.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
@@ -14,10 +15,12 @@ import { type Environment, readDotenv, toEnvironmentLayer } from './environment.
 import { findMisboundKeys, type MisboundKey } from './key-origin.ts'
 import { type ConfigPath, isGroup, type MergedConfig, mergeLayers, type SourcedPath, toKey } from './layers.ts'
 import { providerSettingsSchema } from './provider-settings.ts'
+import { readLegacyFile } from './services/legacy-file.ts'
 
 export type { ScheduleSettings } from './automation/schedule-settings.ts'
 export type { WebhookSettings } from './automation/webhook-settings.ts'
-export type { AgentSettings, ConfiguredPrice, Logger, LogLevel, PolyphonyConfigInput } from './config-schema.ts'
+export type { ConfiguredPrice, Logger, LogLevel, PolyphonyConfigInput } from './config-schema.ts'
+export type { AgentSettings } from './operations/agent-settings.ts'
 export type { ServerSettings } from './server-settings.ts'
 
 /** The checked configuration with the sources of its values. Created once per Polyphony instance. */
@@ -56,21 +59,23 @@ export interface ConfigProblem {
 }
 
 /**
- * Loads the configuration. For each value, flags win over `input`, then the environment, `.env`, `polyphony.yaml` and
- * the default. Rejects with CONFIG_INVALID; `details.problems` lists every invalid key with the expected and the found
- * value and its source.
+ * Loads the configuration. For each value, flags win over `input`, then the environment, `.env`, `polyphony.yaml`,
+ * `config/orchestrator.yaml` and the default. Rejects with CONFIG_INVALID; `details.problems` lists every invalid key
+ * with the expected and the found value and its source.
  */
 export async function loadConfig(input: PolyphonyConfigInput = {}, options: LoadConfigOptions = {}): Promise<PolyphonyConfig> {
   const { env = process.env, cwd = process.cwd(), flags = {}, defaultMigrations = 'auto' } = options
-  const file = await readConfigFile(cwd)
+  const [file, legacyFile] = await Promise.all([readConfigFile(cwd), readLegacyFile(cwd)])
   const merged = mergeLayers([
     { values: { ...flags }, sourceOf: (path) => ({ kind: 'flag', place: `--${toFlag(path)}` }) },
     { values: { ...input }, sourceOf: () => ({ kind: 'code', place: 'argument of createPolyphony' }) },
     toEnvironmentLayer(env, 'environment'),
     toEnvironmentLayer(readDotenv(cwd), 'dotenv'),
     ...(file ? [file] : []),
+    ...(legacyFile ? [legacyFile] : []),
   ])
-  return parseConfig(merged, defaultMigrations)
+  const config = parseConfig(merged, defaultMigrations)
+  return typeof config.functions === 'string' ? { ...config, functions: resolve(cwd, config.functions) } : config
 }
 
 /** All values that are not defaults, and the most important defaults, with their sources; safe to print. */
@@ -94,6 +99,10 @@ function parseConfig({ values, sources }: MergedConfig, defaultMigrations: Polyp
   if (!parsed.success) throw toConfigError(parsed.error.issues.flatMap((issue) => toProblems(issue, rest, sources)))
   const misdirectedKeys = findMisboundKeys({ values, sources })
   if (misdirectedKeys.length > 0) throw toConfigError(misdirectedKeys.map(toKeyProblem))
+  if (parsed.data.record !== undefined && parsed.data.replay !== undefined) {
+    const expected = 'expected either `record` or `replay`, found both'
+    throw toConfigError([{ key: 'replay', expected, source: sourceOf(['replay'], sources) }])
+  }
   const { migrations = defaultMigrations } = parsed.data
   return { ...parsed.data, migrations, providers: { ...parsed.data.providers, ...providerObjects }, sources }
 }
@@ -161,14 +170,16 @@ function toFound(value: unknown): string {
   return Array.isArray(value) ? 'a list' : `a value of type ${typeof value}`
 }
 
+const SECRET_PROVIDER_KEYS: ReadonlySet<string> = new Set(['apiKey', 'apiKeys', 'headers'])
 const PLAIN_PROVIDER_KEYS: ReadonlySet<PropertyKey> = new Set(
-  Object.keys(providerSettingsSchema.shape).filter((key) => key !== 'apiKey' && key !== 'headers'),
+  Object.keys(providerSettingsSchema.shape).filter((key) => !SECRET_PROVIDER_KEYS.has(key)),
 )
 
 /** Whether a value may be printed: not keys, not URLs with passwords, and nothing at a path of either. */
-function mayBeShown([first, , third, ...deeper]: ConfigPath): boolean {
+function mayBeShown([first, second, third, ...deeper]: ConfigPath): boolean {
   if (first === 'database' || first === 'redisUrl') return false
   if (first === 'webhooks') return third === 'events'
+  if (first === 'server' && second === 'apiKey') return false
   return first !== 'providers' || (third !== undefined && deeper.length === 0 && PLAIN_PROVIDER_KEYS.has(third))
 }
 

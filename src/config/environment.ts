@@ -15,11 +15,12 @@ const PROVIDER_VARIABLES: Readonly<Record<string, { readonly apiKey: readonly st
     anthropic: { apiKey: ['ANTHROPIC_API_KEY'], baseUrl: ['ANTHROPIC_BASE_URL'] },
     google: { apiKey: ['GEMINI_API_KEY', 'GOOGLE_API_KEY'], baseUrl: ['GEMINI_BASE_URL', 'GOOGLE_BASE_URL'] },
     groq: { apiKey: ['GROQ_API_KEY'], baseUrl: ['GROQ_BASE_URL'] },
-    xai: { apiKey: ['XAI_API_KEY'], baseUrl: ['XAI_BASE_URL'] },
+    xai: { apiKey: ['XAI_API_KEY', 'GROK_API_KEY'], baseUrl: ['XAI_BASE_URL'] },
     mistral: { apiKey: ['MISTRAL_API_KEY'], baseUrl: ['MISTRAL_BASE_URL'] },
     deepseek: { apiKey: ['DEEPSEEK_API_KEY'], baseUrl: ['DEEPSEEK_BASE_URL'] },
     openrouter: { apiKey: ['OPENROUTER_API_KEY'], baseUrl: ['OPENROUTER_BASE_URL'] },
     together: { apiKey: ['TOGETHER_API_KEY'], baseUrl: ['TOGETHER_BASE_URL'] },
+    helicone: { apiKey: ['HELICONE_API_KEY'], baseUrl: ['HELICONE_BASE_URL'] },
   }
 
 const asText = (text: string): unknown => text
@@ -28,30 +29,47 @@ const asNumber = (text: string): unknown => (Number.isNaN(Number(text)) ? text :
 const asList = (text: string): unknown => text.split(',').map((item) => item.trim())
 const asFlag = (text: string): unknown => (/^(true|false)$/i.test(text) ? text.toLowerCase() === 'true' : text)
 
-/** Variables of single settings, with the conversion of their text. */
-const PLAIN_VARIABLES: readonly (readonly [
-  name: string,
-  path: readonly [string, ...string[]],
-  read: (text: string) => unknown,
-])[] = [
-  ['DATABASE_URL', ['database'], asText],
-  ['POLYPHONY_MIGRATIONS', ['migrations'], asText],
-  ['REDIS_URL', ['redisUrl'], asText],
-  ['POLYPHONY_ENGINE', ['engine'], asText],
-  ['POLYPHONY_TAKES_FLOWS', ['takesFlows'], asFlag],
-  ['LOG_LEVEL', ['logLevel'], (text) => text.toLowerCase()],
-  ['POLYPHONY_SIMULATOR', ['simulator'], asFlag],
-  ['POLYPHONY_HOST', ['server', 'host'], asText],
-  ['POLYPHONY_PORT', ['server', 'port'], asNumber],
-  ['POLYPHONY_HEALTH_PORT', ['worker', 'healthPort'], asNumber],
-  ['POLYPHONY_PUBLIC_URL', ['server', 'publicUrl'], asText],
-  ['POLYPHONY_ALLOWED_HOSTS', ['server', 'allowedHosts'], asList],
-  ['POLYPHONY_CORS_ORIGINS', ['server', 'corsOrigins'], asList],
-  ['POLYPHONY_TRUST_PROXY', ['server', 'trustProxy'], asFlag],
-  ['POLYPHONY_REQUESTS_PER_MINUTE', ['server', 'requestsPerMinute'], asNumber],
-  ['POLYPHONY_JWT_ISSUER', ['server', 'jwt', 'issuer'], asText],
-  ['POLYPHONY_JWT_AUDIENCE', ['server', 'jwt', 'audience'], asText],
-  ['POLYPHONY_JWKS_URL', ['server', 'jwt', 'jwksUrl'], asText],
+/** Names that programs in other languages give to levels. */
+const LEVEL_NAMES: Readonly<Record<string, string>> = { warning: 'warn', critical: 'error', fatal: 'error', trace: 'debug' }
+const asLevel = (text: string): unknown => LEVEL_NAMES[text.toLowerCase()] ?? text.toLowerCase()
+/** Any other value than true leaves the level as it is. */
+const asDebugLevel = (text: string): unknown => (/^(true|1|yes|on)$/i.test(text) ? 'debug' : undefined)
+
+interface PlainVariable {
+  /** The first of these that is set wins; later ones are names that other services use. */
+  readonly names: readonly string[]
+  readonly path: readonly [string, ...string[]]
+  /** Undefined: the text sets nothing. */
+  readonly read: (text: string) => unknown
+}
+const plain = (names: string, path: string, read: (text: string) => unknown): PlainVariable => {
+  const [first = '', ...rest] = path.split('.')
+  return { names: names.split(' '), path: [first, ...rest], read }
+}
+
+/** Variables of single settings with the conversion of their text. Of two for one setting, the first one wins. */
+const PLAIN_VARIABLES: readonly PlainVariable[] = [
+  plain('DATABASE_URL', 'database', asText),
+  plain('POLYPHONY_MIGRATIONS', 'migrations', asText),
+  plain('REDIS_URL', 'redisUrl', asText),
+  plain('POLYPHONY_ENGINE', 'engine', asText),
+  plain('POLYPHONY_TAKES_FLOWS', 'takesFlows', asFlag),
+  plain('ORCHESTRATOR_WORKERS', 'bullmq.concurrency', asNumber),
+  plain('ENABLE_DEBUG', 'logLevel', asDebugLevel),
+  plain('LOG_LEVEL', 'logLevel', asLevel),
+  plain('POLYPHONY_SIMULATOR', 'simulator', asFlag),
+  plain('POLYPHONY_HOST ORCHESTRATOR_HOST', 'server.host', asText),
+  plain('POLYPHONY_PORT ORCHESTRATOR_PORT', 'server.port', asNumber),
+  plain('POLYPHONY_HEALTH_PORT', 'worker.healthPort', asNumber),
+  plain('POLYPHONY_PUBLIC_URL', 'server.publicUrl', asText),
+  plain('POLYPHONY_ALLOWED_HOSTS', 'server.allowedHosts', asList),
+  plain('POLYPHONY_CORS_ORIGINS CORS_ORIGINS', 'server.corsOrigins', asList),
+  plain('POLYPHONY_API_KEY API_KEY', 'server.apiKey', asText),
+  plain('POLYPHONY_TRUST_PROXY', 'server.trustProxy', asFlag),
+  plain('POLYPHONY_REQUESTS_PER_MINUTE', 'server.requestsPerMinute', asNumber),
+  plain('POLYPHONY_JWT_ISSUER', 'server.jwt.issuer', asText),
+  plain('POLYPHONY_JWT_AUDIENCE', 'server.jwt.audience', asText),
+  plain('POLYPHONY_JWKS_URL', 'server.jwt.jwksUrl', asText),
 ]
 
 /** Reads `.env` in a directory; empty if there is no such file. Throws CONFIG_INVALID for an unreadable file. */
@@ -80,9 +98,13 @@ export function toEnvironmentLayer(environment: Environment, kind: 'environment'
   }
 
   const values: Record<string, unknown> = {}
-  for (const [name, path, read] of PLAIN_VARIABLES) {
-    const text = find(path, [name])
-    if (text !== undefined) setAt(values, path, read(text))
+  for (const { names, path, read } of PLAIN_VARIABLES) {
+    if (variables.has(toKey(path))) continue
+    const text = find(path, names)
+    if (text === undefined) continue
+    const value = read(text)
+    if (value === undefined) variables.delete(toKey(path))
+    else setAt(values, path, value)
   }
   const providers: Record<string, unknown> = {}
   for (const [id, names] of Object.entries(PROVIDER_VARIABLES)) {

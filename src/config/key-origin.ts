@@ -28,7 +28,8 @@ export interface MisboundKey {
 export function findMisboundKeys({ values, sources }: MergedConfig): readonly MisboundKey[] {
   if (!isGroup(values) || !isGroup(values.providers)) return []
   return Object.entries(values.providers).flatMap(([provider, settings]) => {
-    const key = sources.get(`providers.${provider}.apiKey`)
+    // With several keys the single one is not used.
+    const key = sources.get(`providers.${provider}.apiKeys`) ?? sources.get(`providers.${provider}.apiKey`)
     if (!key || !OF_THE_PROCESS.has(key.kind)) return []
     return ADDRESSES.flatMap((setting) => {
       const address = sources.get(`providers.${provider}.${setting}`)

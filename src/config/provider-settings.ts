@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { requestOptionsField } from '../domain/definition/call/request-options.ts'
 import { findHeaderProblem, findValueProblem } from './header-value.ts'
 
 export const PROVIDER_KINDS = ['openai', 'anthropic', 'google', 'openai-compatible'] as const
@@ -17,6 +18,10 @@ export const PRESETS = [
   'openrouter',
   'together',
   'azure',
+  'bedrock',
+  'vertex',
+  'litellm',
+  'helicone',
 ] as const
 
 /**
@@ -24,7 +29,16 @@ export const PRESETS = [
  * note.
  */
 const fieldName = z.union([z.string().min(1), z.literal(false)]).optional()
-const fieldNames = { maxTokens: fieldName, temperature: fieldName, topP: fieldName, stopSequences: fieldName }
+const fieldNames = {
+  maxTokens: fieldName,
+  temperature: fieldName,
+  topP: fieldName,
+  stopSequences: fieldName,
+  reasoning: fieldName,
+  seed: fieldName,
+  parallelToolCalls: fieldName,
+  cache: fieldName,
+}
 const fieldNamesSchema = z.strictObject(fieldNames)
 /** Names of request fields at a deployment, by the settings of steps. */
 export type FieldNames = z.output<typeof fieldNamesSchema>
@@ -41,7 +55,7 @@ const headerText = z.string().superRefine((value, context) => {
 /** Trims the key: white space around it comes from copying. */
 const keySchema = headerText.transform((key) => key.trim()).pipe(z.string().min(1))
 
-const headersSchema = z
+export const headersSchema = z
   .custom<Readonly<Record<string, string>> | HeadersFunction>(
     (value) => isFunction(value) || (typeof value === 'object' && value !== null && !Array.isArray(value)),
     'expected names and values, or a function that returns them',
@@ -55,7 +69,7 @@ const headersSchema = z
   })
 
 /** URL parsers drop line breaks and tabs, so two programs could read two different addresses. */
-const baseUrlSchema = z
+export const baseUrlSchema = z
   .string()
   .trim()
   .refine((url) => !/[\s\p{Cc}]/u.test(url), 'expected a URL without white space and control characters')
@@ -65,7 +79,7 @@ const baseUrlSchema = z
   )
   .pipe(z.url({ protocol: /^https?$/ }))
 
-const proxySchema = z
+export const proxySchema = z
   .string()
   .trim()
   .pipe(z.url({ protocol: /^https?$/, error: 'expected an http:// or https:// address of a proxy' }))
@@ -78,6 +92,16 @@ export const providerSettingsSchema = z.strictObject({
   preset: z.enum(PRESETS).optional(),
   /** API key. Default: the variable of the environment for this account, if there is one. */
   apiKey: keySchema.optional(),
+  /**
+   * Several keys in place of `apiKey`, each with rates of its own. Calls are spread over them; a key that fails is left
+   * out for a while.
+   */
+  apiKeys: z
+    .array(keySchema)
+    .min(1)
+    .max(100)
+    .refine((keys) => new Set(keys).size === keys.length, 'expected every key once')
+    .optional(),
   /** http:// or https:// address of the service. Default: that of the vendor or preset. */
   baseUrl: baseUrlSchema.optional(),
   /** API to use, for kind `openai` only. Default: `responses` for OpenAI's own origin, `chat` elsewhere. */
@@ -103,11 +127,16 @@ export const providerSettingsSchema = z.strictObject({
   parameters: z.strictObject({ ...fieldNames, models: z.record(z.string(), fieldNamesSchema).optional() }).optional(),
   /** Whether streams request their usage. Default: as the service supports it. False: streams have unknown cost. */
   streamUsage: z.boolean().optional(),
-  /** Concurrent requests of the account. Default: no limit. */
+  /**
+   * Further fields of the body of every request, such as `{ service_tier: 'flex' }`, below the step's own options.
+   * Fields that Polyphony sets itself are refused.
+   */
+  options: requestOptionsField.optional(),
+  /** Concurrent requests of the account, per key. Default: no limit. */
   maxConcurrency: z.number().int().positive().optional(),
-  /** Requests per minute of the account. Default: no limit. */
+  /** Requests per minute of the account, per key. Default: no limit. */
   requestsPerMinute: z.number().positive().optional(),
-  /** Tokens per minute of the account. Default: no limit. */
+  /** Tokens per minute of the account, per key. Default: no limit. */
   tokensPerMinute: z.number().positive().optional(),
   /** Whether the account may be used; default true. False: flows that need it do not start (PROVIDER_INACTIVE). */
   active: z.boolean().default(true),

@@ -31,11 +31,19 @@ export const serverSettingsSchema = z.strictObject({
   allowedHosts: z.array(z.string().min(1)).default([]),
   /** Origins of pages that may call the server from a browser. Default: none. */
   corsOrigins: z.array(origin).default([]),
+  /**
+   * A key of the operator, beside those of `polyphony keys create`: at least 8 printable characters without spaces. Its
+   * user is `local`, with every scope. Default: none.
+   */
+  apiKey: z
+    .string()
+    .regex(/^[\x21-\x7e]{8,1000}$/, 'expected 8 to 1000 printable characters without spaces')
+    .optional(),
   /** Whether to trust `X-Forwarded-For`; only behind a proxy that sets it. Default false. */
   trustProxy: z.boolean().default(false),
   /** Milliseconds for a client to send the head of a request; default 10,000. */
   headersTimeoutMs: milliseconds.default(10_000),
-  /** Largest body of a request in bytes; default 2,097,152 (2 MiB). */
+  /** Largest body of a request without files, in bytes; default 2,097,152 (2 MiB). */
   bodyLimitBytes: z.number().int().positive().default(2_097_152),
   /** Requests per minute of one key, user or address; default 600. */
   requestsPerMinute: z.number().int().positive().default(600),
