@@ -1,6 +1,6 @@
 import type { ContextPolicy } from '../domain/definition/flow-definition.ts'
 import type { ApiKey, Scope } from '../domain/users/api-key.ts'
-import type { ContextKind, DataSharingPolicy, DataSharingRules, SharingDecision } from '../domain/users/sharing.ts'
+import type { ContextKind, DataSharingPolicy, DataSharingRules, Origin, SharingDecision } from '../domain/users/sharing.ts'
 import type { ThreadRight } from '../domain/users/thread.ts'
 
 /**
@@ -74,7 +74,7 @@ export interface DataSharingService {
 export interface NewApiKey {
   /** Label for people, at most 200 characters. */
   readonly name?: string
-  /** One or more scopes; default: all but `metrics`. */
+  /** One or more scopes; default: all but `metrics` and `operate`. */
   readonly scopes?: readonly Scope[]
   /** Must be in the future; default: the key never expires. */
   readonly expiresAt?: Date
@@ -122,6 +122,11 @@ export interface ContextItem {
   readonly name: string
   /** Provider whose model wrote the text; absent for text of the user. */
   readonly from?: string
+  /**
+   * What the text was made from, joined over all hops. Absent where only its writer counts: for text of the user, and
+   * for text that the recipient itself wrote, which it has seen.
+   */
+  readonly madeFrom?: readonly Origin[]
   readonly text: string
   /**
    * Whether the step cannot run without the item, because `inputFrom` names it or the prompt reads it. The step fails
@@ -156,18 +161,29 @@ export interface SharedContext {
 }
 
 /**
- * Decides about each context item and fits the allowed ones into `maxSharedTokens`. Implemented by shareContext; called
- * once per target of each step. Keeps no state. Rejects with SharingDeniedError, code DATA_SHARING_DENIED (`details`
- * with `stepId`, `piece`, `kind`, `from`, `to`, `rule`), when a required item is denied.
+ * Decides about each context item and fits the allowed ones into `maxSharedTokens`. Implemented by createSharingRules;
+ * called once per target of each step. Keeps no state. Rejects with SharingDeniedError, code DATA_SHARING_DENIED
+ * (`details` with `stepId`, `piece`, `kind`, `from`, `to`, `rule`, `origin`), when a required item is denied.
  */
 export type ShareContext = (request: SharedContextRequest) => Promise<SharedContext>
 
+/** The part of a context item that decides about it. */
+export type SharingItem = Pick<ContextItem, 'kind' | 'name' | 'from' | 'madeFrom'>
+
 /**
- * Decides about one context item by the user's policy alone. Pure. Implemented by decideSharing. Called by checkFlow
- * and the preflight before a run, and for reads of prompt functions.
+ * Decides about one context item by the user's policy alone: the item itself must be allowed, and everything that it
+ * was made from, unless `provenance` is `direct`. Pure. Implemented by createSharingRules. Called by checkFlow and the
+ * preflight before a run, and for reads of prompt functions.
  */
 export type DecideSharing = (
-  piece: Pick<ContextItem, 'kind' | 'name' | 'from'>,
+  piece: SharingItem,
   to: string,
   policy: DataSharingPolicy | undefined,
+  provenance?: ContextPolicy['provenance'],
 ) => SharingDecision
+
+/** The rules of data sharing of one Polyphony instance. */
+export interface SharingRules {
+  readonly decideSharing: DecideSharing
+  readonly shareContext: ShareContext
+}

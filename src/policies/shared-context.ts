@@ -1,25 +1,77 @@
 import { SharingDeniedError } from '../domain/execution/sharing-denied.ts'
-import type { SharingDecision } from '../domain/users/sharing.ts'
-import type { ContextItem, DecideSharing, ShareContext, SharedContextRequest } from './policy.ts'
+import { describeDenial } from '../domain/users/origins.ts'
+import type { DataSharingPolicy, Origin, SharingDecision } from '../domain/users/sharing.ts'
+import type { ContextItem, DecideSharing, SharedContext, SharedContextRequest, SharingRules } from './policy.ts'
 import { fitTokens } from './token-limit.ts'
 
-export const decideSharing: DecideSharing = ({ kind, name, from }, to, policy) => {
-  const decide = (allowed: boolean, rule: string): SharingDecision =>
-    from === undefined ? { kind, piece: name, to, allowed, rule } : { kind, piece: name, from, to, allowed, rule }
-
-  if (kind === 'original_prompt') return decide(true, 'original_prompt')
-  if (kind === 'step_output' && from === to) return decide(true, 'own_output')
-  // A policy for another provider permits nothing here.
-  if (!policy || policy.providerKey !== to) return decide(false, 'no_policy')
-  if (kind === 'step_output') return decide(policy.allowCrossProviderContext, 'allowCrossProviderContext')
-  const rule = kind === 'attachment' ? 'allowAttachments' : 'allowConversationHistory'
-  if (!policy[rule]) return decide(false, rule)
-  const isForeign = from !== undefined && from !== to
-  return isForeign && !policy.allowCrossProviderContext ? decide(false, 'allowCrossProviderContext') : decide(true, rule)
+export interface SharingRulesOptions {
+  /**
+   * Whether a provider answers in this process. Text that it receives does not leave the process, and what it writes is
+   * text of the operator. Default: none does.
+   */
+  readonly isInProcess?: (provider: string) => boolean
+  /**
+   * Whether what a provider receives stays with the operator. What it writes is still text of its own, about which
+   * users decide. Default: none.
+   */
+  readonly isInHouse?: (provider: string) => boolean
 }
 
-export const shareContext: ShareContext = async (request) => {
-  const decisions = request.items.map((item) => decideItem(item, request))
+interface Ruling {
+  readonly allowed: boolean
+  readonly rule: string
+}
+
+/** The rules by which context items are shared. They keep no state. */
+export function createSharingRules({
+  isInProcess = () => false,
+  isInHouse = () => false,
+}: SharingRulesOptions = {}): SharingRules {
+  const decideSharing: DecideSharing = ({ kind, name, from, madeFrom }, to, policy, provenance) => {
+    const isDirect = provenance === 'direct'
+    const decide = ({ allowed, rule }: Ruling, origin?: Origin): SharingDecision => {
+      const decision =
+        from === undefined ? { kind, piece: name, to, allowed, rule } : { kind, piece: name, from, to, allowed, rule }
+      if (origin) return { ...decision, origin }
+      return isDirect ? { ...decision, provenance } : decision
+    }
+    if (isInProcess(to)) return decide({ allowed: true, rule: 'in_process' })
+    if (isInHouse(to)) return decide({ allowed: true, rule: 'in_house' })
+    const ruling = decideOrigin({ kind, from }, to, policy, isInProcess)
+    if (!ruling.allowed || isDirect) return decide(ruling)
+    for (const origin of madeFrom ?? []) {
+      const further = decideOrigin(origin, to, policy, isInProcess)
+      if (!further.allowed) return decide(further, origin)
+    }
+    return decide(ruling)
+  }
+  return { decideSharing, shareContext: (request) => shareContext(request, decideSharing) }
+}
+
+/** Applies the user's policy to one kind of text of one writer. */
+function decideOrigin(
+  { kind, from }: Origin,
+  to: string,
+  policy: DataSharingPolicy | undefined,
+  isInProcess: (provider: string) => boolean,
+): Ruling {
+  if (kind === 'original_prompt') return { allowed: true, rule: 'original_prompt' }
+  const isOutput = kind === 'step_output' || kind === 'tool_result'
+  if (isOutput && from === to) return { allowed: true, rule: 'own_output' }
+  if (isOutput && from !== undefined && isInProcess(from)) return { allowed: true, rule: 'in_process' }
+  // A policy for another provider permits nothing here.
+  if (!policy || policy.providerKey !== to) return { allowed: false, rule: 'no_policy' }
+  if (isOutput) return { allowed: policy.allowCrossProviderContext, rule: 'allowCrossProviderContext' }
+  const rule = kind === 'attachment' ? 'allowAttachments' : 'allowConversationHistory'
+  if (!policy[rule]) return { allowed: false, rule }
+  const isForeign = from !== undefined && from !== to && !isInProcess(from)
+  return isForeign && !policy.allowCrossProviderContext
+    ? { allowed: false, rule: 'allowCrossProviderContext' }
+    : { allowed: true, rule }
+}
+
+async function shareContext(request: SharedContextRequest, decideSharing: DecideSharing): Promise<SharedContext> {
+  const decisions = request.items.map((item) => decideItem(item, request, decideSharing))
   const allowed: ContextItem[] = []
   for (const [index, item] of request.items.entries()) {
     const decision = decisions[index]
@@ -43,18 +95,26 @@ export const shareContext: ShareContext = async (request) => {
  * Applies the context policy of the flow's author and the data-sharing policy of the user. An item that the author
  * hides stays hidden even if the user allows it.
  */
-function decideItem(item: ContextItem, { to, userId, policy, contextPolicy }: SharedContextRequest): SharingDecision {
-  const decision = decideSharing(item, to, policy?.userId === userId ? policy : undefined)
+function decideItem(
+  item: ContextItem,
+  { to, userId, policy, contextPolicy }: SharedContextRequest,
+  decideSharing: DecideSharing,
+): SharingDecision {
+  const decision = decideSharing(item, to, policy?.userId === userId ? policy : undefined, contextPolicy.provenance)
   const { shareConversationHistory, shareStepOutputs } = contextPolicy
-  if (item.kind === 'conversation_history' && !shareConversationHistory) {
-    return { ...decision, allowed: false, rule: 'shareConversationHistory' }
-  }
-  if (item.kind === 'step_output' && !shareStepOutputs) return { ...decision, allowed: false, rule: 'shareStepOutputs' }
+  if (item.kind === 'conversation_history' && !shareConversationHistory) return hidden(decision, 'shareConversationHistory')
+  if (item.kind === 'step_output' && !shareStepOutputs) return hidden(decision, 'shareStepOutputs')
   return decision
 }
 
+const hidden = ({ origin: _, ...decision }: SharingDecision, rule: string): SharingDecision => ({
+  ...decision,
+  allowed: false,
+  rule,
+})
+
 function denied(stepId: string, decision: SharingDecision): SharingDeniedError {
-  const { piece, kind, from, to, rule } = decision
+  const { piece, kind, from } = decision
   const itemName = `${kind} "${piece}"${from === undefined ? '' : ` of ${from}`}`
-  return new SharingDeniedError(`Step "${stepId}" needs ${itemName}, which ${to} may not see (${rule}).`, stepId, decision)
+  return new SharingDeniedError(`Step "${stepId}" needs ${itemName}, ${describeDenial(decision)}.`, stepId, decision)
 }
