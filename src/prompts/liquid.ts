@@ -53,6 +53,8 @@ export interface LiquidEngine {
   parse(source: string): LiquidNode[]
   analyze(nodes: LiquidNode[]): StaticAnalysis
   render(nodes: LiquidNode[], environment: object): unknown
+  /** The value of the last output, without converting it to text. */
+  evaluate(nodes: LiquidNode[], environment: object): unknown
 }
 
 /** Creates a Liquid engine that has no access to files, prototypes or clocks and rejects unknown names. */
@@ -80,6 +82,11 @@ export function createLiquid(): LiquidEngine {
   for (const name of LIST_FILTERS) chargeMore(liquid, name, TEMPLATE_LIMITS.memoryPerEntry)
   for (const name of PART_FILTERS) chargeMore(liquid, name, TEMPLATE_LIMITS.memoryPerPart)
   liquid.registerTag('capture', boundedCapture(liquidjs))
+  const run = (nodes: LiquidNode[], environment: object, emitter: Emitter): unknown => {
+    const context = new liquidjs.Context(environment, liquid.options, { sync: true }, { liquid })
+    measure(context)
+    return liquidjs.toValueSync(liquid.renderer.renderTemplates(nodes, context, emitter))
+  }
   return {
     parse(source) {
       assertAtMost(TEMPLATE_LIMITS.sourceLength, source.length, 'characters')
@@ -89,10 +96,16 @@ export function createLiquid(): LiquidEngine {
       return new liquidjs.Parser(liquid).parseTokens(tokens)
     },
     analyze: (nodes) => liquid.analyzeSync(nodes, { partials: false }),
-    render(nodes, environment) {
-      const context = new liquidjs.Context(environment, liquid.options, { sync: true }, { liquid })
-      measure(context)
-      return liquidjs.toValueSync(liquid.renderer.renderTemplates(nodes, context, meteredEmitter(chargeOutput())))
+    render: (nodes, environment) => run(nodes, environment, meteredEmitter(chargeOutput())),
+    evaluate(nodes, environment) {
+      let value: unknown
+      run(nodes, environment, {
+        write(output: unknown) {
+          value = output
+        },
+        buffer: '',
+      })
+      return value
     },
   }
 }

@@ -61,6 +61,8 @@ function toReferences(names: readonly PlainName[]): References {
     input: reads('input'),
     previous: reads('previous'),
     history: false,
+    metadata: false,
+    needsMetadata: false,
   }
 }
 

@@ -1,6 +1,7 @@
 import type { FlowDefinition, FlowStep } from '../domain/definition/flow-definition.ts'
 import { isInputWord } from '../domain/definition/named-steps.ts'
 import type { StepResult } from '../domain/execution/step-result.ts'
+import { isRunStep } from '../domain/tools/tool-fields.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { stepFields, stepReferences } from './step-references.ts'
 
@@ -124,6 +125,8 @@ function createPlan(
 function inputRule(definition: FlowDefinition, step: FlowStep): InputRule {
   const { inputFrom, dependsOn } = step
   const { input, previous } = stepReferences(step)
+  // Nothing is appended to arguments, so a step without a prompt gets only the outputs that they read.
+  if (isRunStep(step) && !input && !previous) return { from: 'none', stepIds: NO_STEPS, required: false }
   const required = definition.contextPolicy.shareStepOutputs && (inputFrom !== undefined || input || previous)
   if (inputFrom === 'original') return { from: 'none', stepIds: NO_STEPS, required: false }
   if (inputFrom === 'all') return { from: 'all', stepIds: NO_STEPS, required: false }

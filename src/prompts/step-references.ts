@@ -37,4 +37,6 @@ const join = (a: References, b: References): References => ({
   input: a.input || b.input,
   previous: a.previous || b.previous,
   history: a.history || b.history,
+  metadata: a.metadata || b.metadata,
+  needsMetadata: a.needsMetadata || b.needsMetadata,
 })

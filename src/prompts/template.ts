@@ -23,6 +23,8 @@ export interface CompiledTemplate {
    * OrchestratorError that an accessor of the scope throws is rethrown unchanged.
    */
   render(scope: PromptScope): string
+  /** As `render`; a source that is exactly one output, such as `{{ steps.read.parsed }}`, gives its value unchanged. */
+  renderValue(scope: PromptScope): unknown
 }
 
 const compiled = new LRUCache<string, CompiledTemplate>({
@@ -38,7 +40,8 @@ let liquid: LiquidEngine | undefined
  * FLOW_INVALID (`details`: line, column, from 1) for bad syntax and unknown names, filters and tags.
  */
 export function compileTemplate(source: string): CompiledTemplate {
-  if (!source.includes('{{') && !source.includes('{%')) return { source, references: NO_REFERENCES, render: () => source }
+  if (!source.includes('{{') && !source.includes('{%'))
+    return { source, references: NO_REFERENCES, render: () => source, renderValue: () => source }
   const known = compiled.get(source)
   if (known) return known
   const template = compile(source)
@@ -55,7 +58,9 @@ function compile(source: string): CompiledTemplate {
     return liquid.render(scope)
   }
   const { references } = plain
-  return { source, references, render: (scope) => assertOutput(plain.render(scope) ?? renderLiquid(scope)) }
+  // The values of plain templates are texts.
+  const render = (scope: PromptScope) => assertOutput(plain.render(scope) ?? renderLiquid(scope))
+  return { source, references, render, renderValue: render }
 }
 
 function compileLiquid(source: string): CompiledTemplate {
@@ -63,8 +68,16 @@ function compileLiquid(source: string): CompiledTemplate {
   const engine = liquid
   const { nodes, analysis } = parse(engine, source)
   assertKnownNames(analysis)
-  const references = { ...toReferences(analysis), needed: neededSteps(engine, nodes) }
-  return { source, references, render: (scope) => render(engine, nodes, toEnvironment(scope, references)) }
+  const references = { ...toReferences(analysis), ...neededValues(engine, nodes) }
+  const [only] = nodes
+  const isValue = nodes.length === 1 && only?.token.kind === OUTPUT_TOKEN
+  const renderText = (scope: PromptScope) => render(engine, nodes, toEnvironment(scope, references))
+  return {
+    source,
+    references,
+    render: renderText,
+    renderValue: isValue ? (scope) => evaluate(engine, nodes, toEnvironment(scope, references)) : renderText,
+  }
 }
 
 function parse(engine: LiquidEngine, source: string): { nodes: LiquidNode[]; analysis: StaticAnalysis } {
@@ -96,19 +109,21 @@ function unknownName(message: string, suggestion: string | undefined, use: Varia
   return sourceError(withSuggestion(message, suggestion), use && { line: use.location.row, column: use.location.col })
 }
 
-/** Steps whose output every rendering reads, so that it fails if one of them has no output. */
-function neededSteps(engine: LiquidEngine, nodes: readonly LiquidNode[]): readonly string[] {
+/** The steps and the metadata that every rendering reads, so that it fails if one of them has no value. */
+function neededValues(engine: LiquidEngine, nodes: readonly LiquidNode[]): Pick<References, 'needed' | 'needsMetadata'> {
   const needed = new Set<string>()
+  let needsMetadata = false
   for (const node of nodes) {
     // The filter "default" accepts a missing value, as its subject and as its argument.
     if (!isUnconditional(node) || hasDefault(node)) continue
     const { variables } = engine.analyze([node])
+    if (variables.metadata !== undefined) needsMetadata = true
     for (const { segments } of variables.steps ?? []) {
       const [, id, field] = segments
       if (typeof id === 'string' && field !== 'status') needed.add(id)
     }
   }
-  return [...needed]
+  return { needed: [...needed], needsMetadata }
 }
 
 /** An output or an assignment outside of every block. */
@@ -126,7 +141,7 @@ function hasDefault(node: LiquidNode): boolean {
   return typeof first === 'object' && first !== null && 'name' in first && first.name === 'default'
 }
 
-function toReferences({ variables }: StaticAnalysis): Omit<References, 'needed'> {
+function toReferences({ variables }: StaticAnalysis): Omit<References, 'needed' | 'needsMetadata'> {
   const steps = new Set<string>()
   let allSteps = false
   for (const { segments } of variables.steps ?? []) {
@@ -142,6 +157,7 @@ function toReferences({ variables }: StaticAnalysis): Omit<References, 'needed'>
     input: reads('input'),
     previous: reads('previous'),
     history: reads('history'),
+    metadata: reads('metadata'),
   }
 }
 
@@ -173,6 +189,16 @@ const lenient = (view: StepView | undefined): object | undefined =>
 function render(engine: LiquidEngine, nodes: LiquidNode[], environment: object): string {
   try {
     return assertOutput(engine.render(nodes, environment))
+  } catch (error) {
+    throw toStepError(error)
+  }
+}
+
+/** The value is copied as JSON, so that a function cannot change the result of a step through its arguments. */
+function evaluate(engine: LiquidEngine, nodes: LiquidNode[], environment: object): unknown {
+  try {
+    const json: string | undefined = JSON.stringify(engine.evaluate(nodes, environment))
+    return json === undefined ? null : JSON.parse(assertOutput(json))
   } catch (error) {
     throw toStepError(error)
   }

@@ -38,7 +38,7 @@ function toStep(view: StepView | undefined, meter: Meter): Bare {
   const step = bare()
   if (!view) return step
   step.status = view.status
-  for (const name of ['output', 'parsed', 'samples'] as const) {
+  for (const name of ['output', 'parsed', 'samples', 'sources'] as const) {
     if (view[name] !== undefined) lazy(step, name, () => meter.copy(view[name]))
   }
   return step

@@ -113,6 +113,8 @@ function toReferences(ast: ASTNode): References {
     input: names.has('input'),
     previous: names.has('previous'),
     history: names.has('history'),
+    metadata: names.has('metadata'),
+    needsMetadata: false,
   }
 }
 
