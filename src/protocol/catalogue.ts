@@ -25,7 +25,11 @@ export const provider = z.object({
   vendor: z.string(),
   active: z.boolean(),
   simulated: z.boolean(),
-  /** Origin of the URL that receives the key of the provider. */
+  /** Present where a service stands behind the provider. */
+  service: z.literal(true).optional(),
+  /** Present where what the provider receives stays with the operator. */
+  inHouse: z.literal(true).optional(),
+  /** Origin of the URL that receives the key of the provider; `service` for a service. */
   origin: z.string(),
 })
 export const providers = z.object({ items: arrayOf(provider) })
@@ -38,7 +42,11 @@ export const providerHealth = z.object({
   checkedAt: z.string(),
 })
 
-export const me = z.object({ userId: z.string(), scopes: arrayOf(z.enum(SCOPES)), via: z.enum(['local', 'key', 'jwt']) })
+export const me = z.object({
+  userId: z.string(),
+  scopes: arrayOf(z.enum(SCOPES)),
+  via: z.enum(['local', 'key', 'jwt', 'app', 'control', 'run']),
+})
 
 const amounts = z.object({ costUsd: z.number().optional(), tokens: z.number().optional(), flows: z.number().optional() })
 export const budgetReport = z.object({

@@ -1,8 +1,10 @@
 import * as z from 'zod'
 import { type FlowDefinitionInput, flowLimitsSchema } from '../domain/definition/flow-definition.ts'
 import { StepStatus } from '../domain/execution/step-result.ts'
+import { MAX_ATTACHMENTS } from '../domain/users/new-attachment.ts'
 import { FlowStatus, OrchestrationFlowType, StepAction } from '../domain/vocabulary.ts'
 import { budgetReport } from './catalogue.ts'
+import { attachment, givenAttachment } from './file.ts'
 import { arrayOf, id, instant, pageOf, queryInteger } from './instant.ts'
 import { errorInfo } from './problem.ts'
 
@@ -20,6 +22,8 @@ export const usage = z.object({
   source: z.enum(['reported', 'estimated', 'unknown']),
 })
 
+const origin = z.object({ kind: z.string(), from: z.string().optional() })
+
 export const sharingDecision = z.object({
   kind: z.string(),
   piece: z.string(),
@@ -27,6 +31,10 @@ export const sharingDecision = z.object({
   to: z.string(),
   allowed: z.boolean(),
   rule: z.string(),
+  /** What the item was made from, where that denied it and not the item itself. */
+  origin: origin.optional(),
+  /** Present where only the writer of an item counts, not what it was made from. */
+  provenance: z.literal('direct').optional(),
 })
 
 const attempt = z.object({
@@ -44,6 +52,8 @@ const attempt = z.object({
   error: errorInfo.optional(),
   aborted: z.boolean(),
   possiblyDoubleBilled: z.boolean().optional(),
+  /** Whether an answer was served again, so that nothing was sent. */
+  cached: z.boolean().optional(),
   simulated: z.boolean(),
 })
 
@@ -55,6 +65,20 @@ const source = z.object({
   /** Range of the output that the source supports, in UTF-16 code units. */
   startIndex: z.number().optional(),
   endIndex: z.number().optional(),
+})
+
+const toolCall = z.object({
+  turn: z.number(),
+  tool: z.string(),
+  arguments: z.unknown().optional(),
+  /** The beginning of what the model was answered. */
+  output: z.string(),
+  isError: z.boolean(),
+  /** Milliseconds. */
+  executionTime: z.number(),
+  /** Files of the result, such as images; `GET /files/{id}/content` answers with their bytes. */
+  files: arrayOf(attachment).optional(),
+  approvedBy: z.string().optional(),
 })
 
 export const stepResult = z.object({
@@ -71,6 +95,10 @@ export const stepResult = z.object({
   requestedModel: z.string(),
   /** Of a step that waits: the providers whose texts it passes on. */
   writers: arrayOf(z.string()).optional(),
+  /** Everything that the text was made from, over all hops; its own writer is `provider`. */
+  origins: arrayOf(origin).optional(),
+  /** Files that the model made, such as images. */
+  files: arrayOf(attachment).optional(),
   action: z.enum(StepAction),
   output: z.string().optional(),
   parsed: z.unknown().optional(),
@@ -80,6 +108,9 @@ export const stepResult = z.object({
   /** Citations, annotations and search results that came with the answer. */
   sources: arrayOf(source).optional(),
   finishReason: z.string().optional(),
+  /** Of a step with tools: how often its model was called. */
+  turns: z.number().optional(),
+  toolCalls: arrayOf(toolCall).optional(),
   usage: usage.optional(),
   cost: z.number().optional(),
   costSource: z.string().optional(),
@@ -139,13 +170,22 @@ export const flow = z.object({
   error: errorInfo.optional(),
   input: z.string().optional(),
   metadata: data.optional(),
+  /** Attachments that were given with the prompt of the last execution. */
+  attachments: arrayOf(attachment).optional(),
   parentFlowId: z.string().optional(),
   simulated: z.boolean(),
   stepResults: arrayOf(stepResult),
 })
 
 /** A flow in lists, without its definition and results. */
-export const flowSummary = flow.omit({ definition: true, stepResults: true, result: true, metadata: true, input: true })
+export const flowSummary = flow.omit({
+  definition: true,
+  stepResults: true,
+  result: true,
+  metadata: true,
+  input: true,
+  attachments: true,
+})
 export const flowPage = pageOf(flowSummary)
 
 export const flowStatusReport = z.object({
@@ -195,6 +235,8 @@ const positiveMs = z.number().positive()
 /** Options of one execution. */
 export const execution = z.strictObject({
   input: z.string().max(5_000_000).optional(),
+  /** Texts and files that belong to the prompt. */
+  attachments: z.array(givenAttachment).max(MAX_ATTACHMENTS).readonly().optional(),
   /** Whether providers stream their answers, which become `step_progress` updates. Default: true. */
   streaming: z.boolean().optional(),
   saveMessages: z.boolean().optional(),

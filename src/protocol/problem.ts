@@ -4,6 +4,9 @@ import { arrayOf } from './instant.ts'
 
 const isErrorCode = (text: string): text is ErrorCode => Object.hasOwn(ERROR_CODES, text)
 
+/** A code of the error table. */
+export const errorCode = z.string().refine(isErrorCode, 'expected a code of the error table')
+
 /** An error response: problem details (RFC 9457) with the error code, the invalid values and a remedy. */
 export const problem = z.object({
   /** `urn:polyphony:problem:<code>`: identifies the kind of problem. It cannot be fetched. */
@@ -15,7 +18,7 @@ export const problem = z.object({
   /** Path of the request. */
   instance: z.string().optional(),
   /** Code of the error table. Programs must decide on this and never on a text. */
-  code: z.string().refine(isErrorCode, 'expected a code of the error table'),
+  code: errorCode,
   /** JSON Pointer of the first invalid value in the request. */
   pointer: z.string().optional(),
   remedy: z.string(),

@@ -1,7 +1,9 @@
 import * as z from 'zod'
+import { event, eventFilter } from './event.ts'
 import { execution, flowStatusReport } from './flow.ts'
 import { arrayOf, id } from './instant.ts'
 import { problem } from './problem.ts'
+import { serviceReport } from './service.ts'
 import { stepAnswer, stepDecision, stepPath } from './waiting.ts'
 
 /** Subprotocol of the WebSocket. A browser sends its ticket as a second one, `ticket.<ticket>`. */
@@ -24,6 +26,16 @@ export const clientFrame = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('execute'), requestId, flowId: id, options: execution.optional() }),
   z.strictObject({ type: z.literal('cancel'), requestId, flowId: id }),
   z.strictObject({ type: z.literal('signal'), requestId, flowId: id, path: stepPath, answer: stepAnswer }),
+  z.strictObject({
+    type: z.literal('subscribe_events'),
+    requestId,
+    filter: eventFilter.default({}),
+    /** Number of the last event that the client has received. Default: only events from now on. */
+    afterSeq: z.number().int().min(0).optional(),
+  }),
+  z.strictObject({ type: z.literal('unsubscribe_events'), requestId }),
+  /** Asks for the states of all services, then for every change. */
+  z.strictObject({ type: z.literal('subscribe_services'), requestId }),
   z.strictObject({ type: z.literal('ping'), requestId }),
 ])
 export type ClientFrame = z.output<typeof clientFrame>
@@ -39,7 +51,16 @@ export const serverFrame = z.discriminatedUnion('type', [
   z.object({ type: z.literal('decided'), requestId, flowId: z.string(), decision: stepDecision }),
   /** The flow has ended, and with it the subscription. There are no more updates until the flow is executed again. */
   z.object({ type: z.literal('end'), flowId: z.string(), status: z.string(), lastSeq: z.number() }),
+  z.object({ type: z.literal('events_subscribed'), requestId, afterSeq: z.number().optional() }),
+  z.object({ type: z.literal('events_unsubscribed'), requestId }),
+  z.object({ type: z.literal('event'), event }),
+  /** Events from and to these numbers were dropped, because the client read too slowly. */
+  z.object({ type: z.literal('gap'), from: z.number(), to: z.number() }),
   z.object({ type: z.literal('pong'), requestId }),
+  /** Answer to `subscribe_services`: the number of services, whose states are sent next. */
+  z.object({ type: z.literal('services_subscribed'), requestId, services: z.number() }),
+  /** State of one service; at most four a second of each. */
+  z.object({ type: z.literal('service'), service: serviceReport }),
   /** A message was not processed, or a subscription ended, because of this problem. */
   z.object({ type: z.literal('refused'), requestId, flowId: z.string().optional(), problem }),
 ])

@@ -1,18 +1,13 @@
 import * as z from 'zod'
+import { MAX_ATTACHMENTS } from '../domain/users/new-attachment.ts'
 import { THREAD_RIGHTS } from '../domain/users/thread.ts'
+import { attachment, givenAttachment } from './file.ts'
 import { arrayOf, id, instant, pageOf, queryInteger } from './instant.ts'
 
 export const thread = z.object({ id: z.string(), userId: z.string(), title: z.string().optional(), createdAt: instant })
 export const threadPage = pageOf(thread)
 
 export const newThread = z.strictObject({ title: z.string().max(500).optional() })
-
-const attachment = z.object({
-  name: z.string().min(1).max(500),
-  mediaType: z.string().min(1).max(200),
-  /** Text that is sent to models. Attachments without it are only stored. */
-  text: z.string().max(5_000_000).optional(),
-})
 
 export const message = z.object({
   id: z.string(),
@@ -28,7 +23,7 @@ export const messagePage = pageOf(message)
 export const newMessage = z.strictObject({
   role: z.enum(['user', 'assistant', 'system']),
   content: z.string().max(5_000_000),
-  attachments: z.array(z.strictObject(attachment.shape)).max(50).optional(),
+  attachments: z.array(givenAttachment).max(MAX_ATTACHMENTS).optional(),
   metadata: z.record(z.string(), z.unknown()).optional(),
 })
 

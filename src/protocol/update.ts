@@ -1,4 +1,6 @@
 import * as z from 'zod'
+import { WAIT_KINDS } from '../domain/waiting/wait.ts'
+import { attachment } from './file.ts'
 import { flowResult, sharingDecision, stepResult } from './flow.ts'
 import { arrayOf, instant } from './instant.ts'
 import { errorInfo } from './problem.ts'
@@ -20,7 +22,7 @@ const of = <Type extends string, Data extends z.ZodType>(type: Type, data: Data)
 const pausedStep = z.object({
   path: z.string(),
   iteration: z.number(),
-  kind: z.enum(['approve', 'wait', 'tool']),
+  kind: z.enum(WAIT_KINDS),
   hash: z.string(),
   /** ISO 8601. */
   since: z.string(),
@@ -66,6 +68,31 @@ export const flowUpdate = z.discriminatedUnion('type', [
       provider: z.string(),
       model: z.string(),
       restart: z.boolean(),
+    }),
+  ),
+  of(
+    'tool_call',
+    z.object({
+      turn: z.number(),
+      callId: z.string(),
+      tool: z.string(),
+      arguments: z.unknown().optional(),
+      needsApproval: z.literal(true).optional(),
+      sample: z.number().optional(),
+    }),
+  ),
+  of(
+    'tool_result',
+    z.object({
+      turn: z.number(),
+      callId: z.string(),
+      tool: z.string(),
+      output: z.string(),
+      isError: z.boolean(),
+      executionTime: z.number(),
+      cut: z.string().optional(),
+      files: arrayOf(attachment).optional(),
+      sample: z.number().optional(),
     }),
   ),
   of('step_skipped', z.object({ reason: z.string() })),

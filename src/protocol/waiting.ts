@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { WAIT_KINDS } from '../domain/waiting/wait.ts'
 import { arrayOf, id, instant, pageOf, queryInteger } from './instant.ts'
 
 /** Text that every database can store without loss. */
@@ -45,7 +46,7 @@ export const newEvent = z.strictObject({
 /** The steps that an event has reached. */
 export const eventDelivery = z.object({ delivered: arrayOf(z.object(waitKey)) })
 
-const waitKind = z.enum(['approve', 'wait', 'tool'])
+const waitKind = z.enum(WAIT_KINDS)
 
 /** A step that waits for a decision, a time or an event. */
 export const waitingStep = z.object({
