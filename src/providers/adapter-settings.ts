@@ -1,9 +1,10 @@
 import type { ProviderSettingsInput } from '../config/provider-settings.ts'
+import { decodedUrlText } from './transport/url-credentials.ts'
 
 /**
  * Settings of one account. Read once, when the provider is built, so that nothing can change later where a key is sent.
  */
-export interface AdapterSettings extends Omit<ProviderSettingsInput, 'kind' | 'active'> {
+export interface AdapterSettings extends Omit<ProviderSettingsInput, 'kind' | 'active' | 'apiKeys'> {
   /** Id by which steps name the provider. */
   readonly id: string
   /** Name by which prices are found: the preset, otherwise the kind. */
@@ -25,4 +26,4 @@ export const secretsOf = (settings: Pick<AdapterSettings, 'apiKey' | 'headers' |
   )
 
 const passwordOf = (proxy: string | undefined): string =>
-  proxy !== undefined && URL.canParse(proxy) ? decodeURIComponent(new URL(proxy).password) : ''
+  proxy !== undefined && URL.canParse(proxy) ? decodedUrlText(new URL(proxy).password) : ''

@@ -1,5 +1,6 @@
-import type { ModelRequest, ModelResponse, PricedAnswer } from '../domain/execution/model-call.ts'
+import type { JsonSchema, ModelRequest, ModelResponse, PricedAnswer } from '../domain/execution/model-call.ts'
 import type { Cost, Usage } from '../domain/execution/usage.ts'
+import type { CallOrigin } from '../domain/tools/call-origin.ts'
 
 /** Options of one request to a model. */
 export interface GenerateOptions {
@@ -26,6 +27,29 @@ export interface GenerateOptions {
    * Must be called once per chunk that arrives, with or without text (reasoning, pings): it resets the idle timeout.
    */
   readonly onActivity?: () => void
+  /** The step for which the request is made. Functions, HTTP operations and MCP tools use it; models do not see it. */
+  readonly origin?: CallOrigin
+  /** Number of the key to use, from 0, for an account with several keys. */
+  readonly account?: number
+}
+
+/** A named, typed operation of a provider: a step may run it, and a model may call it as a tool. */
+export interface ProviderOperation {
+  /** Name within its provider, the `model` of a step that runs it. */
+  readonly name: string
+  readonly description?: string
+  /** JSON Schema of the arguments, an object. */
+  readonly input: JsonSchema
+  /** JSON Schema of the value of the answer. */
+  readonly output?: JsonSchema
+  /** Whether a repeated call has no further effect, so that a failed or lost call may be repeated. */
+  readonly idempotent: boolean
+  /** Whether every call that a model makes needs the approval of a user. */
+  readonly approval: boolean
+  /** Whether definitions that came over the network may name it. */
+  readonly expose: 'code' | 'api'
+  /** Problems of arguments against the schema, in words with their paths; empty if they fit. */
+  check(given: unknown): readonly string[]
 }
 
 /**
@@ -56,8 +80,14 @@ export interface Provider {
   readonly kind: string
   /** Vendor or preset by which prices are found, e.g. `openai`, `groq`. */
   readonly vendor: string
+  /** Whether answers are made in this process, so that texts do not leave it: sharing is allowed as `in_process`. */
+  readonly inProcess?: boolean
+  /** Whether what the provider receives stays with the operator, as with a service of the operator. */
+  readonly inHouse?: boolean
   /** Whether the simulator answers. Simulated answers must never be counted as cost or quality. */
   readonly simulated: boolean
+  /** Why the provider cannot be used at this time, as if it were not configured; `undefined` if it can. */
+  missing?(): string | undefined
   /**
    * Sends one request and resolves with its answer.
    *
@@ -80,6 +110,13 @@ export interface Provider {
    * `generate` does.
    */
   ping?(signal: AbortSignal): Promise<void>
+  /**
+   * The operations of a provider that answers with functions, HTTP operations or MCP tools. Called per step that names
+   * one, so implementations must cache. Rejects as `generate` does.
+   */
+  operations?(signal?: AbortSignal): Promise<readonly ProviderOperation[]>
+  /** Releases connections and processes. Called once, when Polyphony closes. */
+  close?(): Promise<void>
 }
 
 /** Prices of models. Implemented by `createPriceBook`, which loads its list at first use. */
@@ -93,8 +130,17 @@ export interface PriceBook {
   price(provider: PricingIdentity, answer: PricedAnswer, usage: Usage): Promise<Cost | undefined> | Cost | undefined
   /** Loads the list before its first use. */
   load(): Promise<void>
-  /** Maximum cost of one request in US dollars; `undefined` if the model has no price, 0 for the simulator. */
-  worstCase(provider: PricingIdentity, model: string, inputTokens: number, maxOutputTokens: number): Promise<number | undefined>
+  /**
+   * Maximum cost of one request in US dollars, with the fees of the tools that the vendor runs itself; `undefined` if
+   * the model or one of the tools has no price, 0 for the simulator.
+   */
+  worstCase(
+    provider: PricingIdentity,
+    model: string,
+    inputTokens: number,
+    maxOutputTokens: number,
+    hostedTools?: readonly string[],
+  ): Promise<number | undefined>
 }
 
 /** The fields of a provider that decide its prices. */
@@ -130,7 +176,13 @@ export interface ProviderInfo {
   readonly vendor: string
   readonly active: boolean
   readonly simulated: boolean
-  /** Origin to which the key is sent. */
+  /** Present where the provider answers in this process. */
+  readonly inProcess?: true
+  /** Present where a service stands behind the provider. */
+  readonly service?: true
+  /** Present where what the provider receives stays with the operator: sharing is allowed as `in_house`. */
+  readonly inHouse?: true
+  /** Origin to which the key is sent; `service` for a service, whose address may change with every start. */
   readonly origin: string
 }
 
@@ -146,4 +198,6 @@ export interface ProviderService {
   list(): readonly ProviderInfo[]
   /** Applies to later attempts. Throws PROVIDER_NOT_CONFIGURED. */
   setActive(id: string, active: boolean): void
+  /** Closes every provider that was loaded. */
+  close(): Promise<void>
 }

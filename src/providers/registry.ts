@@ -1,3 +1,4 @@
+import type { HttpProviderSettings, McpServerSettings } from '../config/operations/operation-settings.ts'
 import {
   PRESETS,
   PROVIDER_KINDS,
@@ -7,9 +8,11 @@ import {
 } from '../config/provider-settings.ts'
 import { findSuggestion, withSuggestion } from '../domain/definition/suggestion.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import { createKeyedProvider } from './account-keys.ts'
 import type { AdapterSettings } from './adapter-settings.ts'
 import { PRESET_TABLE, type PresetName } from './presets.ts'
-import type { Provider, ProviderInfo, ProviderService } from './provider.ts'
+import type { Provider, ProviderInfo } from './provider.ts'
+import { type BackingService, createServiceProvider, type ProviderRegistry, SERVICE_VENDOR, takenId } from './service-provider.ts'
 
 /** Address of the simulator for one kind of adapter. */
 export interface SimulatedEndpoint {
@@ -20,13 +23,21 @@ export interface SimulatedEndpoint {
 
 export interface ProviderServiceOptions {
   /** By provider id: settings of an account, or a provider object. */
-  readonly providers: Readonly<Record<string, ProviderSettings | ProviderSettingsInput | Provider>>
+  readonly providers: Readonly<Record<string, ConfiguredProvider>>
   /**
    * If present, the simulator stands in for every provider built from settings, and those are marked as simulated.
    * Called at first use of each.
    */
   readonly simulator?: (kind: ProviderKind) => Promise<SimulatedEndpoint>
 }
+
+/** Settings of an account or of a server with operations, or a provider object. */
+export type ConfiguredProvider =
+  | ProviderSettings
+  | ProviderSettingsInput
+  | HttpProviderSettings
+  | (McpServerSettings & { readonly kind: 'mcp' })
+  | Provider
 
 interface Adapter {
   /** The vendor's address, to which the key is sent unless `baseUrl` is set. Undefined if every account has its own. */
@@ -64,6 +75,9 @@ interface Entry {
   readonly vendor: string
   readonly origin: string
   readonly simulated: boolean
+  readonly inProcess?: boolean
+  /** Whether a service stands behind the provider, and whether what it receives stays with the operator. */
+  readonly service?: { readonly inHouse: boolean }
   /** Why the configured provider cannot be used. */
   readonly missing?: string
   readonly load: () => Promise<Provider>
@@ -75,13 +89,8 @@ interface Entry {
  * Builds the providers of one Polyphony instance. Settings are read once, so that no flow or request can change where a
  * key is sent. Throws CONFIG_INVALID for an entry without `kind` or `preset` whose id names neither.
  */
-export function createProviderService({ providers, simulator }: ProviderServiceOptions): ProviderService {
-  const entries = new Map(
-    Object.entries(providers).map(([id, settings]) => [
-      id,
-      isProvider(settings) ? toReadyEntry(id, settings) : toAccountEntry(id, settings, simulator),
-    ]),
-  )
+export function createProviderService({ providers, simulator }: ProviderServiceOptions): ProviderRegistry {
+  const entries = new Map(Object.entries(providers).map(([id, settings]) => [id, toEntry(id, settings, simulator)]))
 
   function getEntry(id: string): Entry {
     const entry = entries.get(id)
@@ -119,16 +128,84 @@ export function createProviderService({ providers, simulator }: ProviderServiceO
       [...entries]
         .filter(([, entry]) => !entry.missing)
         .map(
-          ([id, { kind, vendor, active, simulated, origin }]): ProviderInfo => ({ id, kind, vendor, active, simulated, origin }),
+          ([id, { kind, vendor, active, simulated, inProcess, service, origin }]): ProviderInfo => ({
+            id,
+            kind,
+            vendor,
+            active,
+            simulated,
+            ...(inProcess && { inProcess }),
+            ...(service && { service: true }),
+            ...(service?.inHouse && { inHouse: true }),
+            origin,
+          }),
         ),
     setActive(id, active) {
       getEntry(id).active = active
     },
+    add(id, service) {
+      if (entries.has(id)) throw takenId(id)
+      entries.set(id, toServiceEntry(id, service))
+    },
+    remove(id) {
+      const entry = entries.get(id)
+      entries.delete(id)
+      void entry?.loading?.then((provider) => provider.close?.()).catch(() => undefined)
+    },
+    async close() {
+      const loaded = [...entries.values()].map(({ loading }) => loading)
+      for (const loading of loaded) await (await loading?.catch(() => undefined))?.close?.()
+    },
   }
 }
 
-function isProvider(entry: ProviderSettings | ProviderSettingsInput | Provider): entry is Provider {
+const NO_OPERATIONS = Promise.resolve([])
+
+function isProvider(entry: ConfiguredProvider): entry is Provider {
   return 'generate' in entry && typeof entry.generate === 'function'
+}
+
+function toEntry(id: string, settings: ConfiguredProvider, simulator: ProviderServiceOptions['simulator']): Entry {
+  if (isProvider(settings)) return toReadyEntry(id, settings)
+  if ('operations' in settings) return toHttpEntry(id, settings)
+  return isMcpServer(settings) ? toMcpEntry(id, settings) : toAccountEntry(id, settings, simulator)
+}
+
+/** Operations of the operator are called for real beside a simulator, which stands in for vendors only. */
+function toHttpEntry(id: string, { active, ...settings }: HttpProviderSettings): Entry {
+  return {
+    kind: 'http',
+    vendor: 'http',
+    origin: new URL(settings.baseUrl).origin,
+    simulated: false,
+    active,
+    load: async () => (await import('./http/http-operations.ts')).createHttpOperations({ ...settings, id }),
+  }
+}
+
+/** Services of the operator are called for real beside a simulator, which stands in for vendors only. */
+const toServiceEntry = (id: string, service: BackingService): Entry => ({
+  kind: service.account.kind,
+  vendor: SERVICE_VENDOR,
+  origin: 'service',
+  simulated: false,
+  service: { inHouse: service.account.inHouse },
+  active: true,
+  load: async () => createServiceProvider(id, service, (kind, settings) => ADAPTERS[kind].load(settings)),
+})
+
+const isMcpServer = (settings: ConfiguredProvider): settings is Extract<ConfiguredProvider, { readonly kind: 'mcp' }> =>
+  'kind' in settings && settings.kind === 'mcp'
+
+function toMcpEntry(id: string, settings: McpServerSettings): Entry {
+  return {
+    kind: 'mcp',
+    vendor: 'mcp',
+    origin: 'url' in settings ? new URL(settings.url).origin : 'process',
+    simulated: false,
+    active: settings.active,
+    load: async () => (await import('./mcp/mcp-provider.ts')).createMcpProvider(id, settings),
+  }
 }
 
 function toReadyEntry(id: string, provider: Provider): Entry {
@@ -140,21 +217,31 @@ function toReadyEntry(id: string, provider: Provider): Entry {
           kind: provider.kind,
           vendor: provider.vendor,
           simulated: provider.simulated,
+          ...(provider.inProcess && { inProcess: true }),
           generate: (request, options) => provider.generate(request, options),
+          missing: () => provider.missing?.(),
           ping: async (signal) => provider.ping?.(signal),
+          ...(provider.operations && { operations: (signal) => provider.operations?.(signal) ?? NO_OPERATIONS }),
+          close: async () => provider.close?.(),
         }
   return {
     kind: provider.kind,
     vendor: provider.vendor,
     origin: 'in-process',
     simulated: provider.simulated,
+    inProcess: provider.inProcess,
+    get missing() {
+      return provider.missing?.()
+    },
     active: true,
     load: async () => named,
   }
 }
 
 function toAccountEntry(id: string, input: ProviderSettingsInput, simulator: ProviderServiceOptions['simulator']): Entry {
-  const { kind: givenKind, active = true, ...settings } = input
+  const { kind: givenKind, active = true, apiKeys, ...given } = input
+  const [firstKey = given.apiKey, ...furtherKeys] = apiKeys ?? []
+  const settings = { ...given, apiKey: firstKey }
   const kind = givenKind ?? defaultKind(id, settings.preset)
   const preset = kind === 'openai-compatible' ? (settings.preset ?? findPreset(id)) : undefined
   const adapter = ADAPTERS[kind]
@@ -168,12 +255,11 @@ function toAccountEntry(id: string, input: ProviderSettingsInput, simulator: Pro
     simulated: simulator !== undefined,
     missing: simulator ? undefined : findMissing(id, account, defaultEndpoint),
     active,
-    load: async () =>
-      adapter.load(
-        simulator
-          ? { ...account, ...WITHOUT_TRANSPORT, ...(await simulator(kind)), simulated: true }
-          : { ...account, simulated: false },
-      ),
+    load: async () => {
+      if (simulator) return adapter.load({ ...account, ...WITHOUT_TRANSPORT, ...(await simulator(kind)), simulated: true })
+      if (firstKey === undefined) return adapter.load({ ...account, simulated: false })
+      return createKeyedProvider([firstKey, ...furtherKeys], (apiKey) => adapter.load({ ...account, apiKey, simulated: false }))
+    },
   }
 }
 

@@ -3,9 +3,8 @@ import { UNKNOWN_USAGE } from '../domain/execution/usage.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { GenerateOptions, Provider } from './provider.ts'
 
-/** One answer of a scripted provider; every field but `text` is optional. */
-export interface ScriptedAnswer extends Partial<Omit<ModelResponse, 'text'>> {
-  readonly text: string
+/** One answer of a scripted provider; every field is optional. With `toolCalls` it finishes with `tool_calls`. */
+export interface ScriptedAnswer extends Partial<ModelResponse> {
   /** Chunks for `onDelta`; default: the whole text as one chunk. */
   readonly chunks?: readonly string[]
   /** Milliseconds before every chunk, and before an answer that is not streamed. */
@@ -58,14 +57,16 @@ export function createScriptedProvider(options: ScriptedProviderOptions): Script
     signal.throwIfAborted()
     if (reply instanceof Error) throw reply
     const { chunks, delayMs, hang, ...answer } = typeof reply === 'string' ? { text: reply } : reply
-    for (const chunk of onDelta ? (chunks ?? [answer.text]) : ['']) {
+    const { text = chunks?.join('') ?? '', toolCalls } = answer
+    for (const chunk of onDelta ? (chunks ?? [text]) : ['']) {
       if (delayMs) await waitFor(delayMs, signal)
       signal.throwIfAborted()
       onActivity?.()
       if (chunk) onDelta?.(chunk)
     }
     if (hang) await waitFor(undefined, signal)
-    return { finishReason: 'stop', model: request.model, usage: UNKNOWN_USAGE, notes: [], ...answer }
+    const finishReason = toolCalls?.length ? 'tool_calls' : 'stop'
+    return { finishReason, model: request.model, usage: UNKNOWN_USAGE, notes: [], ...answer, text }
   }
 
   return {

@@ -100,17 +100,21 @@ interface OncePerRequest {
 }
 
 /**
- * Rate-limits the first of two equal requests. Prompts of templates hold a random marker, so concurrent runs do not
- * collide.
+ * Rate-limits the first of two equal requests, but only once within two seconds: concurrent runs of one template send
+ * equal requests, of which each must get its answer after one retry.
  */
 function createOncePerRequest(): OncePerRequest {
-  const refused = new Set<string>()
+  const refusals = new Map<string, { readonly atMs: number; isRepeated: boolean }>()
   return {
     isFirst(raw) {
       const key = createHash('sha1').update(raw).digest('base64')
-      if (refused.delete(key)) return false
-      if (refused.size >= MAX_REFUSED) refused.clear()
-      refused.add(key)
+      const last = refusals.get(key)
+      if (last && (!last.isRepeated || Date.now() - last.atMs < 2_000)) {
+        last.isRepeated = true
+        return false
+      }
+      if (refusals.size >= MAX_REFUSED) refusals.clear()
+      refusals.set(key, { atMs: Date.now(), isRepeated: false })
       return true
     },
   }

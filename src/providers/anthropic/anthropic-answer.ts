@@ -1,9 +1,10 @@
-import type { FinishReason, ToolCall } from '../../domain/execution/model-call.ts'
+import type { FinishReason, ModelRequest } from '../../domain/execution/model-call.ts'
 import type { GenerateOptions } from '../provider.ts'
 import { countOf, type ForeignRecord, listOf, recordOf, textOf, wordMap } from '../vendor/foreign-json.ts'
 import type { AnswerCollector } from '../vendor/http-provider.ts'
 import { toBadReply, toVendorError } from '../vendor/vendor-error.ts'
 import { saysFailure } from '../vendor/vendor-words.ts'
+import { createAnthropicBlocks } from './anthropic-blocks.ts'
 import { createAnthropicSources } from './anthropic-sources.ts'
 import { createAnthropicUsage } from './anthropic-usage.ts'
 
@@ -20,22 +21,22 @@ const FINISH = wordMap<FinishReason>({
 /** Stop reasons that our finish reason fully expresses. Others are reported in a note. */
 const EXPLAINED: ReadonlySet<string> = new Set(['end_turn', 'stop_sequence', 'max_tokens', 'tool_use', 'refusal'])
 
-interface PartialToolCall {
-  readonly id?: string
-  readonly name: string
-  readonly input: unknown
-  json: string
-}
+/** Blocks that hold nothing to read: calls, which are listed separately, and encrypted reasoning. */
+const KEPT: ReadonlySet<string> = new Set(['tool_use', 'redacted_thinking'])
+
+/** The stop reason of an answer that continues when it is sent back: tools of Anthropic have run for long. */
+const PAUSED = 'pause_turn'
 
 /** Collects one answer of the Messages API, plain or streamed. */
 export function createAnthropicAnswer(
-  requestedModel: string,
+  { model: requestedModel }: Pick<ModelRequest, 'model'>,
+  provider: string,
   requestNotes: readonly string[],
   { onDelta, onReasoning }: Pick<GenerateOptions, 'onDelta' | 'onReasoning'>,
 ): AnswerCollector {
   const usage = createAnthropicUsage()
   const sources = createAnthropicSources()
-  const tools = new Map<number, PartialToolCall>()
+  const blocks = createAnthropicBlocks()
   const leftOut = new Set<string>()
   let text = ''
   let reasoning = ''
@@ -61,26 +62,19 @@ export function createAnthropicAnswer(
   function addBlock(block: ForeignRecord, index: number) {
     const type = textOf(block.type) ?? 'a block without a type'
     sources.beginBlock(text.length)
+    blocks.start(block, index, { text, reasoning })
     if (type === 'text') {
       addText(textOf(block.text) ?? '')
       for (const citation of listOf(block.citations)) sources.addCitation(recordOf(citation))
-    } else if (type === 'thinking') {
-      addReasoning(textOf(block.thinking) ?? '')
-      if (textOf(block.signature)) leftOut.add('signature')
-    } else if (type === 'tool_use') {
-      tools.set(index, { id: textOf(block.id), name: textOf(block.name) ?? '', input: block.input, json: '' })
-    } else if (!sources.addResults(block)) leftOut.add(type)
+    } else if (type === 'thinking') addReasoning(textOf(block.thinking) ?? '')
+    else if (!KEPT.has(type) && !sources.addResults(block)) leftOut.add(type)
   }
 
   function addDelta(delta: ForeignRecord, index: number) {
     if (delta.type === 'text_delta') addText(textOf(delta.text) ?? '')
     else if (delta.type === 'thinking_delta') addReasoning(textOf(delta.thinking) ?? '')
-    else if (delta.type === 'signature_delta') leftOut.add('signature')
-    else if (delta.type === 'citations_delta') sources.addCitation(recordOf(delta.citation))
-    else if (delta.type === 'input_json_delta') {
-      const tool = tools.get(index)
-      if (tool) tool.json += textOf(delta.partial_json) ?? ''
-    }
+    else blocks.addDelta(delta, index)
+    if (delta.type === 'citations_delta') sources.addCitation(recordOf(delta.citation))
   }
 
   function addStop(fields: ForeignRecord) {
@@ -114,7 +108,7 @@ export function createAnthropicAnswer(
   }
 
   /** Whether incomplete tool arguments show that the stream was cut. At the token limit they are incomplete anyway. */
-  const hasCutArguments = () => FINISH.get(stopReason ?? '') !== 'length' && [...tools.values()].some(({ json }) => !isJson(json))
+  const hasCutArguments = () => FINISH.get(stopReason ?? '') !== 'length' && blocks.hasCutInput()
 
   const notes = (): readonly string[] => [
     ...requestNotes,
@@ -142,7 +136,10 @@ export function createAnthropicAnswer(
       begin(message)
     },
     response() {
-      const toolCalls = [...tools.values()].map(toToolCall)
+      const toolCalls = blocks.toolCalls()
+      const isPaused = stopReason === PAUSED
+      // Only these answers are continued. Reasoning in them is signed, and must come back unchanged.
+      const turn = toolCalls.length > 0 || isPaused ? blocks.list({ text, reasoning }) : undefined
       const serviceTier = usage.serviceTier()
       const found = sources.list(text.length)
       return {
@@ -150,6 +147,8 @@ export function createAnthropicAnswer(
         ...(refusal && { refusal }),
         ...(reasoning && { reasoningText: reasoning }),
         ...(toolCalls.length > 0 && { toolCalls }),
+        ...(turn && { vendorTurn: { provider, model: requestedModel, blocks: turn } }),
+        ...(isPaused && { isPaused }),
         ...(found.length > 0 && { sources: found }),
         finishReason: FINISH.get(stopReason ?? '') ?? 'other',
         model: model ?? requestedModel,
@@ -158,21 +157,5 @@ export function createAnthropicAnswer(
         notes: notes(),
       }
     },
-  }
-}
-
-const toToolCall = ({ id, name, input, json }: PartialToolCall): ToolCall => ({
-  ...(id && { id }),
-  name,
-  arguments: json || JSON.stringify(input ?? {}),
-})
-
-function isJson(text: string): boolean {
-  if (text === '') return true
-  try {
-    JSON.parse(text)
-    return true
-  } catch {
-    return false
   }
 }

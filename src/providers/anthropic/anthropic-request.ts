@@ -1,41 +1,25 @@
-import type { JsonSchema, ModelRequest, ModelSettings } from '../../domain/execution/model-call.ts'
+import type { JsonSchema, ModelRequest } from '../../domain/execution/model-call.ts'
 import type { ForeignRecord } from '../vendor/foreign-json.ts'
+import type { LoadedFiles } from '../vendor/loaded-files.ts'
+import { createRequestNotes, type RequestNotes } from '../vendor/request-notes.ts'
+import { type OptionsOwner, withOptions } from '../vendor/request-options.ts'
+import { type CacheMarks, createCacheMarks } from './anthropic-cache.ts'
+import { type Block, namesVendorFiles } from './anthropic-files.ts'
+import { hasReasoningBeforeResults, toWireMessages } from './anthropic-messages.ts'
+import { type AnthropicAbilities, anthropicAbilitiesOf } from './anthropic-models.ts'
+import { type ReasoningPlan, toReasoningPlan } from './anthropic-reasoning.ts'
+import { toToolChoice, toTools } from './anthropic-tools.ts'
 
 /**
- * Since version 2026-10-21 the API rejects temperature and top_p for every model. This version accepts them for older
- * models.
+ * Since version 2026-10-21 the API rejects temperature, top_p and top_k for every model. This version accepts them
+ * for older models.
  */
 const VERSION_WITH_SAMPLING = '2023-06-01'
+/** Needed for files that the vendor holds (platform.claude.com/docs/en/build-with-claude/files, November 2026). */
+const FILES_BETA = 'files-api-2025-04-14'
 
-interface Abilities {
-  /** Whether temperature and top_p may be sent together, only one of them, or none. */
-  readonly sampling: 'both' | 'one' | 'none'
-  /** Whether the model accepts a JSON Schema as `output_config.format`. */
-  readonly structured: boolean
-  /** Maximum number of output tokens for steps without `settings.maxTokens`, because the API requires one. */
-  readonly defaultMaxTokens: number
-}
-
-const NEWEST: Abilities = { sampling: 'none', structured: true, defaultMaxTokens: 8192 }
-
-/**
- * Model families that differ from the newest models. The first match counts; other models are treated as newest.
- * Sources: platform.claude.com/docs (models, structured outputs, version 2026-10-21; the API's own answer "temperature
- * and top_p cannot both be specified for this model"), November 2026.
- */
-const OTHER_MODELS: readonly (readonly [pattern: RegExp, abilities: Abilities])[] = [
-  [/^claude-(2|instant|3-(opus|sonnet|haiku))/, { sampling: 'both', structured: false, defaultMaxTokens: 4096 }],
-  [/^claude-(3|(opus|sonnet)-4(-0|-20\d{6})?$)/, { sampling: 'both', structured: false, defaultMaxTokens: 8192 }],
-  [/^claude-opus-4-1/, { sampling: 'one', structured: false, defaultMaxTokens: 8192 }],
-  [/^claude-(opus|sonnet|haiku)-4-[56](-|$)/, { sampling: 'one', structured: true, defaultMaxTokens: 8192 }],
-  // Other vendors implement the older version of this API.
-  [/^(?!claude)/, { sampling: 'both', structured: false, defaultMaxTokens: 4096 }],
-]
-
-function abilitiesOf(model: string): Abilities {
-  const name = model.slice(model.lastIndexOf('/') + 1)
-  return OTHER_MODELS.find(([pattern]) => pattern.test(name))?.[1] ?? NEWEST
-}
+/** Least top_p that the API accepts beside reasoning. */
+const MIN_REASONING_TOP_P = 0.95
 
 /**
  * The SDK's `transformJSONSchema`, which moves unsupported keywords into the description. Throws for a subschema
@@ -49,53 +33,127 @@ export interface AnthropicRequest {
   readonly notes: readonly string[]
 }
 
-/** Builds a Messages API request. Settings that the model does not accept are mapped or left out, with a note. */
-export function toAnthropicRequest(request: ModelRequest, stream: boolean, transform: TransformSchema): AnthropicRequest {
-  const { model, system, messages, settings, outputSchema } = request
-  const { sampling, structured, defaultMaxTokens } = abilitiesOf(model)
-  const notes: string[] = []
-  const { maxTokens = defaultMaxTokens, stopSequences } = settings
-  if (settings.maxTokens === undefined) notes.push(`max_tokens was set to ${maxTokens}, because Anthropic requires a limit`)
-  const randomness = toRandomness(model, settings, sampling, notes)
-  const schema = outputSchema && structured ? toAnthropicSchema(outputSchema, transform) : undefined
-  if (outputSchema && !schema) {
-    notes.push(`outputSchema was left out: ${model} does not support it; the answer is checked afterwards`)
-  }
-  return {
-    body: {
+export interface AnthropicRequestContext extends OptionsOwner {
+  readonly stream: boolean
+  readonly transform: TransformSchema
+  readonly files: LoadedFiles
+}
+
+/**
+ * Builds a Messages API request. Settings that the model does not accept are mapped or left out, with a note. Throws
+ * PROVIDER_REJECTED for an unknown hosted tool, for options that Polyphony sets itself, and for a strict request of
+ * which something would be left out.
+ */
+export function toAnthropicRequest(request: ModelRequest, context: AnthropicRequestContext): AnthropicRequest {
+  const { model, settings } = request
+  const { stopSequences } = settings
+  const abilities = anthropicAbilitiesOf(model)
+  const notes = createRequestNotes()
+  const plan = toReasoningPlan(request, abilities, hasReasoningBeforeResults(request, context.id), notes)
+  if (settings.maxTokens === undefined) notes.add(`max_tokens was set to ${plan.maxTokens}, because Anthropic requires a limit`)
+  if (settings.seed !== undefined) notes.leaveOut('seed', 'Anthropic has none')
+  const outputConfig = toOutputConfig(request, abilities, plan, context.transform, notes)
+  const body = withOptions(
+    {
       model,
-      max_tokens: maxTokens,
-      messages,
-      ...(system && { system }),
+      max_tokens: plan.maxTokens,
+      ...toPrompt(request, context, notes),
+      ...toToolFields(request, plan),
       ...(stopSequences?.length && { stop_sequences: stopSequences }),
-      ...randomness,
-      ...(schema && { output_config: { format: { type: 'json_schema', schema } } }),
-      ...(stream && { stream }),
+      ...toRandomness(request, abilities, plan, notes),
+      ...(plan.thinking && { thinking: plan.thinking }),
+      ...(outputConfig && { output_config: outputConfig }),
+      ...(context.stream && { stream: true }),
     },
-    headers: randomness ? { 'anthropic-version': VERSION_WITH_SAMPLING } : {},
-    notes,
+    request,
+    context,
+  )
+  notes.checkStrict(request, context.id)
+  return { body, headers: toRequestHeaders(request, body), notes: notes.list() }
+}
+
+function toRequestHeaders(request: ModelRequest, body: ForeignRecord): Readonly<Record<string, string>> {
+  const hasSampling = body.temperature !== undefined || body.top_p !== undefined || body.top_k !== undefined
+  return {
+    ...(hasSampling && { 'anthropic-version': VERSION_WITH_SAMPLING }),
+    ...(namesVendorFiles(request) && { 'anthropic-beta': FILES_BETA }),
   }
 }
 
-function toRandomness(
-  model: string,
-  { temperature, topP }: ModelSettings,
-  sampling: Abilities['sampling'],
-  notes: string[],
+/** Tools, system and messages, in the order of the prompt, with the marks of the cache. */
+function toPrompt(request: ModelRequest, context: AnthropicRequestContext, notes: RequestNotes): ForeignRecord {
+  const marks = createCacheMarks(request)
+  const tools = request.tools || request.hostedTools ? toTools(request, context.id) : []
+  if (tools.length > 0) marks.skip(JSON.stringify(tools).length)
+  // What is cached up to the instructions includes the tools before them.
+  if (!request.system) marks.offer(tools.at(-1))
+  const system = toSystem(request.system, marks)
+  const messages = toWireMessages({ request, provider: context.id, files: context.files, marks, notes })
+  marks.set()
+  return { messages, ...(system && { system }), ...(tools.length > 0 && { tools }) }
+}
+
+/** Text, or a block of it if the prompt may be cached up to its end. */
+function toSystem(system: string | undefined, marks: CacheMarks): string | readonly Block[] | undefined {
+  if (!system || !marks.wants(system.length)) {
+    marks.skip(system?.length ?? 0)
+    return system
+  }
+  const block: Block = { type: 'text', text: system }
+  marks.skip(system.length)
+  marks.offer(block)
+  return [block]
+}
+
+function toToolFields(request: ModelRequest, { canForceTools }: ReasoningPlan): ForeignRecord | undefined {
+  const hasTools = (request.tools?.length ?? 0) + (request.hostedTools?.length ?? 0) > 0
+  const choice = hasTools ? toToolChoice(request, canForceTools) : undefined
+  return choice && { tool_choice: choice }
+}
+
+function toOutputConfig(
+  { model, outputSchema }: ModelRequest,
+  { structured }: AnthropicAbilities,
+  { effort }: ReasoningPlan,
+  transform: TransformSchema,
+  notes: RequestNotes,
 ): ForeignRecord | undefined {
+  const schema = outputSchema && structured ? toAnthropicSchema(outputSchema, transform) : undefined
+  if (outputSchema && !schema) {
+    notes.leaveOut('outputSchema', `${model} does not support it; the answer is checked afterwards`)
+  }
+  if (!schema && !effort) return undefined
+  return { ...(effort && { effort }), ...(schema && { format: { type: 'json_schema', schema } }) }
+}
+
+/** Beside reasoning the API accepts only the default temperature and a high top_p. */
+function toRandomness(
+  { model, settings }: ModelRequest,
+  { sampling }: AnthropicAbilities,
+  { reasons }: ReasoningPlan,
+  notes: RequestNotes,
+): ForeignRecord | undefined {
+  const { topP } = settings
+  const temperature = reasons && settings.temperature === 1 ? undefined : settings.temperature
   if (temperature === undefined && topP === undefined) return undefined
   if (sampling === 'none') {
-    if (temperature !== undefined) notes.push(`temperature was left out: ${model} does not accept it`)
-    if (topP !== undefined) notes.push(`topP was left out: ${model} does not accept it`)
+    if (temperature !== undefined) notes.leaveOut('temperature', `${model} does not accept it`)
+    if (topP !== undefined) notes.leaveOut('topP', `${model} does not accept it`)
+    return undefined
+  }
+  if (reasons) {
+    if (temperature !== undefined) notes.leaveOut('temperature', `${model} does not accept it while it reasons`)
+    if (topP === undefined || topP >= MIN_REASONING_TOP_P) return topP === undefined ? undefined : { top_p: topP }
+    notes.leaveOut('topP', `${model} accepts at least ${MIN_REASONING_TOP_P} while it reasons`)
     return undefined
   }
   if (temperature === undefined) return { top_p: topP }
   // Other vendors accept up to 2, Anthropic up to 1.
-  if (temperature > 1) notes.push(`temperature ${temperature} was lowered to 1, the highest that Anthropic accepts`)
+  if (temperature > 1) notes.add(`temperature ${temperature} was lowered to 1, the highest that Anthropic accepts`)
   const allowed = { temperature: Math.min(temperature, 1) }
   if (topP === undefined) return allowed
   if (sampling === 'both') return { ...allowed, top_p: topP }
-  notes.push(`topP was left out: ${model} does not accept it beside temperature`)
+  notes.leaveOut('topP', `${model} does not accept it beside temperature`)
   return allowed
 }
 

@@ -2,9 +2,9 @@ import type { Source } from '../../domain/execution/model-call.ts'
 import { type ForeignRecord, listOf, recordOf, textOf } from '../vendor/foreign-json.ts'
 
 /**
- * Collects the citations and search results of one answer. The Messages API splits its text so that a citation supports
- * the whole text of its block. The positions inside a citation (`start_char_index`, `start_page_number`) refer to the
- * document, not to the answer.
+ * Collects the citations and search results of one answer. The Messages API splits its text so that a citation
+ * supports the whole text of its block. The positions inside a citation (`start_char_index`, `start_page_number`)
+ * refer to the document, not to the answer.
  */
 export function createAnthropicSources() {
   const sources: Source[] = []

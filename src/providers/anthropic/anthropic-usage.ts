@@ -38,9 +38,21 @@ export function createAnthropicUsage() {
     serviceTier: () => (fields.speed === 'fast' ? 'fast' : textOf(fields.service_tier)),
     notes(): readonly string[] {
       const kinds = listOf(fields.iterations).map((call) => textOf(recordOf(call).type) ?? 'message')
-      return kinds.some((kind) => kind !== 'message')
-        ? [`usage is the sum of ${kinds.length} billed model calls (${kinds.join(', ')})`]
-        : []
+      // Of the tools that Anthropic runs, only searches have a price of their own besides tokens (November 2026).
+      // Writes for one hour cost 2 times the price of input, others 1.25 times, and price lists know only one price.
+      const hourWrites = countOf(recordOf(fields.cache_creation).ephemeral_1h_input_tokens) ?? 0
+      const searches = countOf(recordOf(fields.server_tool_use).web_search_requests) ?? 0
+      return [
+        ...(kinds.some((kind) => kind !== 'message')
+          ? [`usage is the sum of ${kinds.length} billed model calls (${kinds.join(', ')})`]
+          : []),
+        ...(hourWrites > 0
+          ? [`${hourWrites} tokens were written to the cache for one hour, which Anthropic bills higher than the cost says`]
+          : []),
+        ...(searches > 0
+          ? [`Anthropic ran ${searches} web searches, which it bills per search and the cost does not include`]
+          : []),
+      ]
     },
   }
 }

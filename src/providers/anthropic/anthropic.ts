@@ -7,9 +7,13 @@ import { createHttpProvider } from '../vendor/http-provider.ts'
 import { toConnectionError, toVendorError } from '../vendor/vendor-error.ts'
 import { NO_TIMEOUT_MS } from '../vendor/vendor-http.ts'
 import { createAnthropicAnswer } from './anthropic-answer.ts'
+import { filesReadByAnthropic } from './anthropic-files.ts'
 import { toAnthropicRequest } from './anthropic-request.ts'
 
 const OWN_BASE_URL = 'https://api.anthropic.com'
+const KIND = 'anthropic'
+/** Header that lists features in beta. */
+const BETA = 'anthropic-beta'
 
 /** A provider for the Messages API. `@anthropic-ai/sdk` sends the requests; this module reads the answers. */
 export async function createAnthropicProvider(settings: AdapterSettings): Promise<Provider> {
@@ -17,19 +21,29 @@ export async function createAnthropicProvider(settings: AdapterSettings): Promis
     import('@anthropic-ai/sdk'),
     import('@anthropic-ai/sdk/lib/transform-json-schema'),
   ])
+  const { id } = settings
   const { fetch, secrets } = createVendorTransport(settings)
+  const beta = Object.entries(fixedHeadersOf(settings)).find(([name]) => name.toLowerCase() === BETA)?.[1]
   const client = new sdk.Anthropic(toClientOptions(settings, fetch))
 
   return createHttpProvider(settings, {
-    kind: 'anthropic',
+    kind: KIND,
     secrets,
     endMark: 'a stop_reason',
     models: { path: '/v1/models?limit=1', field: 'data' },
-    startAttempt(request, options) {
-      const { body, headers, notes } = toAnthropicRequest(request, options.onDelta !== undefined, transformJSONSchema)
+    filesToRead: (request) => filesReadByAnthropic(request, id),
+    startAttempt(request, options, files) {
+      const { body, headers, notes } = toAnthropicRequest(request, {
+        id,
+        kind: KIND,
+        options: settings.options,
+        stream: options.onDelta !== undefined,
+        transform: transformJSONSchema,
+        files,
+      })
       return {
-        outgoing: { path: '/v1/messages', body, headers },
-        answer: createAnthropicAnswer(request.model, notes, options),
+        outgoing: { path: '/v1/messages', body, headers: withOwnBeta(headers, beta) },
+        answer: createAnthropicAnswer(request, id, notes, options),
       }
     },
     // The SDK's plain verbs, because `messages.create` logs warnings about models and its stream parser hides pings.
@@ -67,8 +81,13 @@ function toClientOptions(settings: AdapterSettings, fetch: VendorFetch): ClientO
   }
 }
 
+/** A header of a request replaces the one of the account, so the features of both are listed. */
+const withOwnBeta = (headers: Readonly<Record<string, string>>, own: string | undefined) =>
+  own !== undefined && headers[BETA] !== undefined ? { ...headers, [BETA]: `${own},${headers[BETA]}` } : headers
+
 /**
- * The SDK adds the headers of ANTHROPIC_CUSTOM_HEADERS, which may hold secrets, to every request. A null removes them.
+ * The SDK adds the headers of ANTHROPIC_CUSTOM_HEADERS, which may hold secrets, to every request. A null removes
+ * them.
  */
 function withoutCustomHeaders(): Record<string, null> {
   const names = (process.env.ANTHROPIC_CUSTOM_HEADERS ?? '').split('\n').map((line) => line.slice(0, line.indexOf(':')).trim())

@@ -1,56 +1,88 @@
-import type { Content, GenerateContentRequest } from '@google/generative-ai'
 import type { JsonSchema, ModelRequest } from '../../domain/execution/model-call.ts'
+import type { ForeignRecord } from '../vendor/foreign-json.ts'
+import type { LoadedFiles } from '../vendor/loaded-files.ts'
+import { createRequestNotes, type RequestNotes } from '../vendor/request-notes.ts'
+import { type OptionsOwner, withOptions } from '../vendor/request-options.ts'
+import { type Content, toContents, toTextContent } from './google-contents.ts'
+import { type GoogleAbilities, googleAbilitiesOf } from './google-models.ts'
+import { toThinkingConfig } from './google-thinking.ts'
+import { toToolFields } from './google-tools.ts'
 
 /** Source: ai.google.dev/api/generate-content, GenerationConfig, November 2026. */
 const MAX_STOP_SEQUENCES = 5
 
-/** Declared here because the SDK's type lacks `responseJsonSchema`. */
-interface GenerationConfig {
-  temperature?: number
-  topP?: number
-  maxOutputTokens?: number
-  stopSequences?: readonly string[]
-  responseMimeType?: 'application/json'
-  responseJsonSchema?: JsonSchema
-}
-
 export interface GoogleRequest {
-  readonly body: Omit<GenerateContentRequest, 'generationConfig'> & { readonly generationConfig: GenerationConfig }
+  readonly body: ForeignRecord
   readonly notes: readonly string[]
 }
 
-/** Builds a generateContent request. Settings that the model does not accept are mapped or left out, with a note. */
-export function toGoogleRequest({ model, system, messages, settings, outputSchema }: ModelRequest): GoogleRequest {
-  const notes: string[] = []
-  const { temperature, topP, maxTokens, stopSequences } = settings
-  const generationConfig: GenerationConfig = {
+export interface GoogleRequestContext extends OptionsOwner {
+  readonly files: LoadedFiles
+}
+
+/**
+ * Builds a generateContent request. Settings that the model does not accept are mapped or left out, with a note.
+ * Throws PROVIDER_REJECTED for hosted tools that cannot be used, for options that Polyphony sets itself, and for a
+ * strict request of which something would be left out.
+ */
+export function toGoogleRequest(request: ModelRequest, context: GoogleRequestContext): GoogleRequest {
+  const { model, system, settings } = request
+  const { temperature, topP, maxTokens, stopSequences, seed, cache } = settings
+  const abilities = googleAbilitiesOf(model)
+  const notes = createRequestNotes()
+  const thinkingConfig = toThinkingConfig(request, abilities, notes)
+  const generationConfig = {
     ...(temperature !== undefined && { temperature }),
     ...(topP !== undefined && { topP }),
     ...(maxTokens !== undefined && { maxOutputTokens: maxTokens }),
+    ...(seed !== undefined && { seed }),
     ...(stopSequences?.length && { stopSequences: stopSequences.slice(0, MAX_STOP_SEQUENCES) }),
-    ...(outputSchema && toJsonMode(model, outputSchema, notes)),
+    ...(thinkingConfig && { thinkingConfig }),
+    ...toJsonMode(request, abilities, notes),
   }
   if (stopSequences && stopSequences.length > MAX_STOP_SEQUENCES)
-    notes.push(`only the first ${MAX_STOP_SEQUENCES} stopSequences were sent`)
-  const contents = messages.map(({ role, content }) => toContent(role === 'assistant' ? 'model' : 'user', content))
-  if (!system) return { body: { contents, generationConfig }, notes }
-  if (!isGemma(model)) return { body: { contents, systemInstruction: toContent('system', system), generationConfig }, notes }
-  notes.push(`system was sent as the first user message: ${model} takes no system instruction`)
-  return { body: { contents: [toContent('user', system), ...contents], generationConfig }, notes }
+    notes.cut('stopSequences', `the first ${MAX_STOP_SEQUENCES}`, 'Gemini accepts no more')
+  if (typeof cache === 'object') notes.leaveOut('cache.ttl', 'Gemini caches by itself and lets no lifetime be set per request')
+  const body = withOptions(
+    {
+      ...toPrompt(system, toContents({ request, provider: context.id, files: context.files, notes }), model, abilities, notes),
+      ...toToolFields(request, context.id, abilities, notes),
+      generationConfig,
+    },
+    request,
+    context,
+  )
+  notes.checkStrict(request, context.id)
+  return { body, notes: notes.list() }
 }
 
-const toContent = (role: string, text: string): Content => ({ role, parts: [{ text }] })
-
-const isGemma = (model: string) => /(^|\/)gemma/.test(model)
-
-/**
- * Models before 2.5 support JSON without a schema, and Gemma supports neither
- * (ai.google.dev/gemini-api/docs/structured-output, November 2026).
- */
-const takesSchema = (model: string) => !isGemma(model) && !/(^|\/)(gemini-(1|2\.0)|learnlm)/.test(model)
-
-function toJsonMode(model: string, { $schema: _dialect, ...schema }: JsonSchema, notes: string[]): Partial<GenerationConfig> {
-  if (takesSchema(model)) return { responseMimeType: 'application/json', responseJsonSchema: schema }
-  notes.push(`outputSchema was left out: ${model} does not support it; the answer is checked afterwards`)
-  return isGemma(model) ? {} : { responseMimeType: 'application/json' }
+function toPrompt(
+  system: string | undefined,
+  contents: readonly Content[],
+  model: string,
+  abilities: GoogleAbilities,
+  notes: RequestNotes,
+): ForeignRecord {
+  if (!system) return { contents }
+  if (abilities.system) return { contents, systemInstruction: toTextContent('system', system) }
+  notes.add(`system was sent as the first user message: ${model} takes no system instruction`)
+  return { contents: [toTextContent('user', system), ...contents] }
 }
+
+function toJsonMode(
+  { model, outputSchema, tools, hostedTools }: ModelRequest,
+  { json, combines }: GoogleAbilities,
+  notes: RequestNotes,
+): ForeignRecord | undefined {
+  if (!outputSchema) return undefined
+  const hasTools = (tools?.length ?? 0) + (hostedTools?.length ?? 0) > 0
+  if (hasTools && !combines) {
+    notes.leaveOut('outputSchema', `${model} does not support it beside tools; the answer is checked afterwards`)
+    return undefined
+  }
+  if (json === 'schema') return { responseMimeType: 'application/json', responseJsonSchema: withoutDialect(outputSchema) }
+  notes.leaveOut('outputSchema', `${model} does not support it; the answer is checked afterwards`)
+  return json === 'plain' ? { responseMimeType: 'application/json' } : undefined
+}
+
+const withoutDialect = ({ $schema: _dialect, ...schema }: JsonSchema): JsonSchema => schema

@@ -6,8 +6,8 @@ type Range = Pick<Source, 'startIndex' | 'endIndex'>
 
 /**
  * Collects the sources of one answer: `groundingMetadata` (found pages, and the parts of the text that they support),
- * `citationMetadata` and `urlContextMetadata` of a candidate (ai.google.dev/api/generate-content, November 2026). In a
- * stream the lists grow or come late, so the newest one of each counts.
+ * `citationMetadata` and `urlContextMetadata` of a candidate (ai.google.dev/api/generate-content, November 2026). In
+ * a stream the lists grow or come late, so the newest one of each counts.
  */
 export function createGoogleSources() {
   let chunks: readonly unknown[] = []

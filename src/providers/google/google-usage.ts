@@ -12,9 +12,9 @@ interface Counts {
 
 /**
  * Collects the usage of one answer of the Gemini API (`usageMetadata`, November 2026). Later figures replace earlier
- * ones, even if they are smaller, because the last count is billed. Exceptions: a chunk after a tool run may count only
- * the prompt, and later chunks may omit fields. Thoughts are billed as output in addition to the candidates, tool
- * prompts as input in addition to the prompt. Cached tokens are part of the prompt.
+ * ones, even if they are smaller, because the last count is billed. Exceptions: a chunk after a tool run may count
+ * only the prompt, and later chunks may omit fields. Thoughts are billed as output in addition to the candidates,
+ * tool prompts as input in addition to the prompt. Cached tokens are part of the prompt.
  */
 export function createGoogleUsage() {
   let latest: Counts = {}

@@ -6,16 +6,19 @@ import { createHttpProvider } from '../vendor/http-provider.ts'
 import { toConnectionError, toVendorError } from '../vendor/vendor-error.ts'
 import { hasDotSegment, readAnswerText, toNoSuchModel } from '../vendor/vendor-http.ts'
 import { createGoogleAnswer } from './google-answer.ts'
+import { filesReadByGoogle } from './google-files.ts'
 import { toGoogleRequest } from './google-request.ts'
 
+const KIND = 'google'
 const OWN_BASE_URL = 'https://generativelanguage.googleapis.com'
 
 /**
- * A provider for the Gemini API. Only the types of `@google/generative-ai` are used. Its transport repeats the key and
+ * A provider for the Gemini API. Only types of `@google/generative-ai` are used. Its transport repeats the key and
  * the prompt on redirects, drops the headers of errors (`retry-after`), never removes its listener from the caller's
  * signal, and buffers streams twice.
  */
 export async function createGoogleProvider(settings: AdapterSettings): Promise<Provider> {
+  const { id } = settings
   const { fetch, secrets } = createVendorTransport(settings)
   const root = toApiRoot(settings.baseUrl ?? OWN_BASE_URL, 'google')
   const headers = {
@@ -25,17 +28,18 @@ export async function createGoogleProvider(settings: AdapterSettings): Promise<P
   }
 
   return createHttpProvider(settings, {
-    kind: 'google',
+    kind: KIND,
     secrets,
     endMark: 'a finishReason',
     models: { path: 'models?pageSize=1', field: 'models' },
-    startAttempt(request, options) {
-      if (hasDotSegment(request.model)) throw toNoSuchModel(settings.id)
-      const { body, notes } = toGoogleRequest(request)
+    filesToRead: (request) => filesReadByGoogle(request, id),
+    startAttempt(request, options, files) {
+      if (hasDotSegment(request.model)) throw toNoSuchModel(id)
+      const { body, notes } = toGoogleRequest(request, { id, kind: KIND, options: settings.options, files })
       const method = options.onDelta ? 'streamGenerateContent?alt=sse' : 'generateContent'
       return {
         outgoing: { path: `${toModelPath(request.model)}:${method}`, body },
-        answer: createGoogleAnswer(request.model, notes, options),
+        answer: createGoogleAnswer(request, id, notes, options),
       }
     },
     async send({ path, body }, signal, state) {

@@ -4,6 +4,7 @@ import type { PricedAnswer } from '../../domain/execution/model-call.ts'
 import type { Cost, Usage } from '../../domain/execution/usage.ts'
 import type { NamedProvider, PriceBook, PricingIdentity, ProviderService } from '../provider.ts'
 import { toTierFactor } from '../vendor/service-tiers.ts'
+import { hostedToolsUsd } from './hosted-tool-prices.ts'
 
 /** Day on which the bundled price list (`@pydantic/genai-prices` 0.1.8) was published. */
 export const PRICES_DATE = '2026-09-23'
@@ -14,9 +15,17 @@ export interface PriceBookOptions {
    * counts as known.
    */
   readonly overrides?: Readonly<Record<string, ConfiguredPrice>>
+  /**
+   * US dollars per call of an operation, which has a price without tokens; `undefined` for models and for operations
+   * without a known price. Implemented by createCallPrices.
+   */
+  readonly perCall?: (provider: string, operation: string) => CallPrice | undefined
   /** Milliseconds since the epoch, because prices in the bundled list depend on the date. */
   readonly now?: () => number
 }
+
+/** The price of one call of an operation. */
+export type CallPrice = Pick<Cost, 'costUsd' | 'source'>
 
 /**
  * Vendors of the list by our names. The list's own search is not used, because it matches parts of names and takes
@@ -44,7 +53,7 @@ type ListPrice = (usage: CountedUsage) => number | undefined
 type PriceList = (vendor: string, model: string) => ListPrice | undefined
 
 /** Prices from the configuration, otherwise from the bundled list, which is loaded at first use. */
-export function createPriceBook({ overrides = {}, now = Date.now }: PriceBookOptions = {}): PriceBook {
+export function createPriceBook({ overrides = {}, perCall, now = Date.now }: PriceBookOptions = {}): PriceBook {
   const configuredPrices = byName(overrides)
   let opening: Promise<PriceList> | undefined
   let opened: PriceList | undefined
@@ -56,7 +65,12 @@ export function createPriceBook({ overrides = {}, now = Date.now }: PriceBookOpt
   }
 
   function price(provider: PricingIdentity, answer: PricedAnswer, usage: Usage): Promise<Cost | undefined> | Cost | undefined {
-    if (provider.simulated || !isCounted(usage)) return undefined
+    if (provider.simulated) return undefined
+    const call = perCall?.(provider.id, answer.requestedModel)
+    // What is free is free however much of it was used.
+    if (call?.source === 'free') return { ...call, estimated: false }
+    if (!isCounted(usage)) return undefined
+    if (call) return { ...call, estimated: false }
     const configured = findConfigured(configuredPrices, provider.id, answer)
     if (configured) {
       return { costUsd: round(configuredCost(configured, usage)), source: 'configured', estimated: usage.source === 'estimated' }
@@ -71,8 +85,10 @@ export function createPriceBook({ overrides = {}, now = Date.now }: PriceBookOpt
     async load() {
       await open()
     },
-    async worstCase(provider, model, inputTokens, maxOutputTokens) {
+    async worstCase(provider, model, inputTokens, maxOutputTokens, hostedTools = []) {
       if (provider.simulated) return 0
+      const fees = hostedTools.length > 0 ? hostedFees(provider, model, hostedTools) : 0
+      if (fees === undefined) return undefined
       const usage: Usage = { inputTokens, outputTokens: maxOutputTokens, source: 'estimated' }
       const answer: PricedAnswer = { model, requestedModel: model }
       // Cache writes can cost more than plain input, and a vendor may write to its cache without being asked.
@@ -81,8 +97,13 @@ export function createPriceBook({ overrides = {}, now = Date.now }: PriceBookOpt
         await price(provider, answer, { ...usage, cacheWriteTokens: inputTokens }),
       ]
       const known = costs.flatMap((cost) => (cost ? [cost.costUsd] : []))
-      return known.length > 0 ? Math.max(...known) : undefined
+      return known.length > 0 ? Math.max(...known) + fees : undefined
     },
+  }
+
+  function hostedFees({ id, vendor }: PricingIdentity, model: string, tools: readonly string[]): number | undefined {
+    const configured = findConfigured(configuredPrices, id, { model, requestedModel: model })
+    return configured?.hostedPerTurn ?? hostedToolsUsd(vendor, model, tools)
   }
 }
 
@@ -201,6 +222,11 @@ const round = (costUsd: number) => Math.round(costUsd * 1e9) / 1e9
 
 /** Returns the identity by which prices, tokenizers and model names are found, by provider id. */
 export function createPricingLookup(providers: ProviderService): (id: string) => NamedProvider {
-  const known = new Map<string, NamedProvider>(providers.list().map((info) => [info.id, info]))
-  return (id) => known.get(id) ?? { id, vendor: id, simulated: false }
+  const known = new Map<string, NamedProvider>()
+  const find = (id: string): NamedProvider | undefined => {
+    if (!known.has(id)) for (const info of providers.list()) known.set(info.id, info)
+    return known.get(id)
+  }
+  // Services may be added later, under ids that no other provider has.
+  return (id) => find(id) ?? { id, vendor: id, simulated: false }
 }

@@ -1,4 +1,11 @@
-import type { FinishReason, ModelResponse, Source, ToolCall } from '../../domain/execution/model-call.ts'
+import type {
+  FinishReason,
+  GeneratedFile,
+  ModelResponse,
+  Source,
+  ToolCall,
+  VendorTurn,
+} from '../../domain/execution/model-call.ts'
 import type { Usage } from '../../domain/execution/usage.ts'
 import type { AttemptState } from '../vendor/vendor-error.ts'
 
@@ -39,7 +46,9 @@ export interface CollectedAnswer {
   readonly refusal: string
   readonly reasoningText: string
   readonly toolCalls: readonly ToolCall[]
+  readonly vendorTurn?: VendorTurn
   readonly sources: readonly Source[]
+  readonly files: readonly GeneratedFile[]
   readonly finishReason: FinishReason
   readonly model: string
   readonly usage: Usage
@@ -50,21 +59,25 @@ export interface CollectedAnswer {
 
 /** Refusals and tool calls end with `stop` or `completed`, so the finish reason depends on the content. */
 export function toModelResponse(answer: CollectedAnswer): ModelResponse {
-  const { text, refusal, reasoningText, toolCalls, sources, providerCostUsd, serviceTier, notes } = answer
+  const { text, refusal, reasoningText, toolCalls, vendorTurn, sources, files, providerCostUsd, serviceTier, notes } = answer
   const ended = answer.finishReason === 'stop'
-  return {
+  // Set field by field: conditional spreads take as long as the rest of reading an answer.
+  const response: { -readonly [Field in keyof ModelResponse]: ModelResponse[Field] } = {
     text,
-    ...(refusal && { refusal }),
-    ...(reasoningText && { reasoningText }),
-    ...(toolCalls.length > 0 && { toolCalls }),
-    ...(sources.length > 0 && { sources }),
     model: answer.model,
     finishReason: ended && refusal ? 'refusal' : ended && toolCalls.length > 0 ? 'tool_calls' : answer.finishReason,
     usage: answer.usage,
-    ...(providerCostUsd !== undefined && { providerCostUsd }),
-    ...(serviceTier !== undefined && { serviceTier }),
     notes,
   }
+  if (refusal) response.refusal = refusal
+  if (reasoningText) response.reasoningText = reasoningText
+  if (toolCalls.length > 0) response.toolCalls = toolCalls
+  if (vendorTurn) response.vendorTurn = vendorTurn
+  if (sources.length > 0) response.sources = sources
+  if (files.length > 0) response.files = files
+  if (providerCostUsd !== undefined) response.providerCostUsd = providerCostUsd
+  if (serviceTier !== undefined) response.serviceTier = serviceTier
+  return response
 }
 
 /** Kinds of content that results leave out, by the vendors' fields and types. */
@@ -86,9 +99,6 @@ const DROPPED_KINDS: Readonly<Record<string, string>> = {
   reasoning_signature: 'reasoning signatures',
   encrypted_content: 'encrypted reasoning',
   'reasoning.encrypted': 'encrypted reasoning',
-  tool_calls: 'tool calls',
-  function_call: 'tool calls',
-  custom_tool_call: 'tool calls',
   mcp_call: 'results of hosted tools',
   code_interpreter_call: 'results of hosted tools',
   computer_call: 'results of hosted tools',

@@ -1,10 +1,12 @@
-import type { ModelRequest, ModelResponse } from '../../domain/execution/model-call.ts'
+import type { FilePart, ModelRequest, ModelResponse } from '../../domain/execution/model-call.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import { type AdapterSettings, fixedHeadersOf } from '../adapter-settings.ts'
+import type { AdapterSettings } from '../adapter-settings.ts'
 import type { GenerateOptions, Provider } from '../provider.ts'
 import { createRelaySignal } from '../transport/relay-signal.ts'
 import { createVendorTransport, type VendorFetch } from '../transport/transport.ts'
 import { toApiRoot } from '../vendor/api-root.ts'
+import { filesOf, type LoadedFiles, loadFiles, NO_LOADED_FILES } from '../vendor/loaded-files.ts'
+import type { OptionsOwner } from '../vendor/request-options.ts'
 import { type AttemptState, toBadReply, toConnectionError, toVendorError } from '../vendor/vendor-error.ts'
 import {
   hasDotSegment,
@@ -16,13 +18,16 @@ import {
   withLinkedSignal,
 } from '../vendor/vendor-http.ts'
 import type { OpenAiRequest, StreamedAnswer } from './answer.ts'
-import { createChatReader } from './chat.ts'
+import { createChatReader } from './chat/chat.ts'
+import { isReadForChat } from './chat/chat-files.ts'
+import { toChatRequest } from './chat/chat-request.ts'
 import { toUsableGeneration } from './chat-failure.ts'
-import { toChatRequest } from './chat-request.ts'
+import { toClientHeaders } from './client-headers.ts'
 import { type ChatDialect, OPENAI_DIALECT, withAccount } from './dialect.ts'
 import { createRefusedParameters } from './refused-parameters.ts'
-import { createResponsesReader } from './responses.ts'
-import { toResponsesRequest } from './responses-request.ts'
+import { createResponsesReader } from './responses/responses.ts'
+import { isReadForResponses } from './responses/responses-input.ts'
+import { toResponsesRequest } from './responses/responses-request.ts'
 
 const OPENAI_BASE_URL = 'https://api.openai.com/v1'
 
@@ -64,25 +69,37 @@ export async function createOpenAiProvider(settings: AdapterSettings, variant: O
     ...(!isOpenAi && { organization: null, project: null }),
     // The SDK logs texts that it cannot parse, and with OPENAI_LOG=debug whole requests.
     logLevel: 'off',
-    defaultHeaders: toHeaders(settings, variant, isOpenAi),
+    defaultHeaders: toClientHeaders(settings, variant.keyHeader, isOpenAi),
     ...(settings.apiVersion && { defaultQuery: { 'api-version': settings.apiVersion } }),
     fetch: withWholeErrors(fetch),
   })
 
-  const refused = createRefusedParameters()
+  const refused = createRefusedParameters(id)
   // Servers at other addresses mostly run open models, which may write think tags.
   const own = variant === OPENAI && !isOpenAi ? { ...OPENAI_DIALECT, thinkTags: true } : variant.dialect
   const dialect = withAccount(own, settings)
 
+  const owner: OptionsOwner = { id, kind: variant.kind, options: settings.options }
+  const isRead = api === 'chat' ? (file: FilePart) => isReadForChat(file, dialect) : isReadForResponses
+
   function generate(request: ModelRequest, options: GenerateOptions): Promise<ModelResponse> {
     if (options.signal.aborted) return Promise.reject(options.signal.reason)
     if (variant.deployments && hasDotSegment(request.model)) return Promise.reject(toNoSuchModel(id))
+    const loading = loadFiles(filesOf(request).filter(isRead), options.signal)
+    return loading ? loading.then((files) => send(request, options, files)) : send(request, options, NO_LOADED_FILES)
+  }
+
+  function send(request: ModelRequest, options: GenerateOptions, files: LoadedFiles): Promise<ModelResponse> {
     const streams = options.onDelta !== undefined
-    const outgoing =
-      api === 'chat'
-        ? toChatRequest(request, streams, dialect)
-        : toResponsesRequest(request, streams, dialect.fieldNamesOf?.(request.model))
-    return sendAdjusted(request, options, outgoing, MAX_ADJUSTMENTS)
+    try {
+      const outgoing =
+        api === 'chat'
+          ? toChatRequest(request, { account: owner, files, streams, dialect })
+          : toResponsesRequest(request, { account: owner, files, streams, names: dialect.fieldNamesOf?.(request.model) })
+      return sendAdjusted(request, options, files, outgoing, MAX_ADJUSTMENTS)
+    } catch (error) {
+      return Promise.reject(error)
+    }
   }
 
   // Not async: thousands of requests wait here at once, and a suspended function uses several times the memory of a
@@ -90,18 +107,19 @@ export async function createOpenAiProvider(settings: AdapterSettings, variant: O
   function sendAdjusted(
     request: ModelRequest,
     options: GenerateOptions,
+    files: LoadedFiles,
     original: OpenAiRequest,
     adjustmentsLeft: number,
   ): Promise<ModelResponse> {
     const { signal, onDelta, onActivity } = options
-    const outgoing = refused.adjust(request.model, original)
+    const outgoing = refused.adjust(request, original)
     const { path, body, notes } = outgoing
     let reader: StreamedAnswer | undefined
     const openReader = () => {
       reader =
         api === 'chat'
-          ? createChatReader(initialStateOf(request), dialect, options)
-          : createResponsesReader(initialStateOf(request), dialect, options)
+          ? createChatReader(initialStateOf(request, files), dialect, options)
+          : createResponsesReader(initialStateOf(request, files), dialect, options)
       return reader
     }
     const relay = createRelaySignal(signal)
@@ -118,7 +136,7 @@ export async function createOpenAiProvider(settings: AdapterSettings, variant: O
       (error) => {
         relay.abort()
         relay.release()
-        const state = reader?.state() ?? initialStateOf(request)
+        const state = reader?.state() ?? initialStateOf(request, files)
         if (!signal.aborted) {
           const generation = error instanceof RejectedRequest && toUsableGeneration(error.body)
           if (generation) {
@@ -128,8 +146,8 @@ export async function createOpenAiProvider(settings: AdapterSettings, variant: O
             return errorReader.toModelResponse(notes)
           }
           const failure = toFailure(error, state)
-          if (adjustmentsLeft > 0 && !state.generated && refused.learn(request.model, outgoing, failure)) {
-            return sendAdjusted(request, options, original, adjustmentsLeft - 1)
+          if (adjustmentsLeft > 0 && !state.generated && refused.learn(request, outgoing, failure)) {
+            return sendAdjusted(request, options, files, original, adjustmentsLeft - 1)
           }
           throw failure
         }
@@ -140,6 +158,7 @@ export async function createOpenAiProvider(settings: AdapterSettings, variant: O
   }
 
   let headers: Promise<Headers> | undefined
+  let last: { readonly path: string; readonly url: string } | undefined
 
   /**
    * Builds address and headers with the SDK once, because the SDK's own requests build both every time and write to its
@@ -149,18 +168,19 @@ export async function createOpenAiProvider(settings: AdapterSettings, variant: O
     headers ??= client.buildRequest({ method: 'post', path, body: {} }).then(({ req }) => req.headers)
     const init = { method: 'POST', headers: await headers, body: JSON.stringify(body), signal }
     signal.throwIfAborted()
+    if (last?.path !== path) last = { path, url: client.buildURL(path, undefined) }
     try {
-      return await fetch(client.buildURL(path, undefined), init)
+      return await fetch(last.url, init)
     } catch (error) {
       throw OrchestratorError.is(error) ? error : new FailedSending(error)
     }
   }
 
-  const initialStateOf = (request: ModelRequest): AttemptState & { readonly model: string } => ({
+  const initialStateOf = (request: ModelRequest, files: LoadedFiles): AttemptState & { readonly model: string } => ({
     ...account,
     model: request.model,
     get privateTexts() {
-      return privateTextsOf(request)
+      return privateTextsOf(request, files)
     },
   })
 
@@ -276,23 +296,4 @@ function readInto(
     deliver(reader.endText())
     return reader
   })
-}
-
-function toHeaders(settings: AdapterSettings, { keyHeader }: OpenAiVariant, isOpenAi: boolean) {
-  const { apiKey } = settings
-  const headers = fixedHeadersOf(settings)
-  const removed = isOpenAi ? {} : withoutCustomHeaders()
-  if (apiKey === undefined || keyHeader)
-    return { ...removed, Authorization: null, ...(apiKey && keyHeader && { [keyHeader]: apiKey }), ...headers }
-  // The SDK sets this header itself, unless OPENAI_CUSTOM_HEADERS named it and it was removed.
-  const authorization = Object.keys(removed).some((name) => name.toLowerCase() === 'authorization') && {
-    Authorization: `Bearer ${apiKey}`,
-  }
-  return { ...removed, ...authorization, ...headers }
-}
-
-/** The SDK adds the headers of OPENAI_CUSTOM_HEADERS, which may hold secrets, to every request. A null removes them. */
-function withoutCustomHeaders(): Record<string, null> {
-  const names = (process.env.OPENAI_CUSTOM_HEADERS ?? '').split('\n').map((line) => line.slice(0, line.indexOf(':')).trim())
-  return Object.fromEntries(names.filter((name) => name !== '').map((name) => [name, null]))
 }

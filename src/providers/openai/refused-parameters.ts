@@ -1,4 +1,7 @@
+import type { ModelRequest } from '../../domain/execution/model-call.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import { isRecord } from '../vendor/foreign-json.ts'
+import { createRequestNotes } from '../vendor/request-notes.ts'
 import type { OpenAiRequest } from './answer.ts'
 
 /** The field name that the server accepts instead, or false if the field must be left out. */
@@ -8,16 +11,26 @@ type Adjustment = string | false
 export interface RefusedParameters {
   /**
    * Renames or drops the rejected fields of a request, with a note for each. Returns the same object if there are none.
+   * Throws PROVIDER_REJECTED if a strict request would lose a field that its step asks for.
    */
-  adjust(model: string, request: OpenAiRequest): OpenAiRequest
+  adjust(request: ModelRequest, outgoing: OpenAiRequest): OpenAiRequest
   /** Learns from the error of a request. Returns true if the request should be adjusted and sent again. */
-  learn(model: string, sent: OpenAiRequest, error: unknown): boolean
+  learn(request: ModelRequest, sent: OpenAiRequest, error: unknown): boolean
 }
 
+/** Fields that Polyphony adds by itself, so that no step loses anything without them. */
+const ADDED = [
+  ...['stream_options', 'usage', 'store', 'include', 'prompt_cache_key', 'prompt_cache_retention', 'reasoning.summary'],
+]
 /** Optional fields. The limit of output tokens is not among them, because limits of the flow depend on it. */
-const LEFT_OUT = new Set(['stream_options', 'temperature', 'top_p', 'stop', 'response_format', 'text', 'usage', 'store'])
+const LEFT_OUT = new Set([
+  ...ADDED,
+  ...['temperature', 'top_p', 'stop', 'response_format', 'text', 'seed', 'random_seed', 'parallel_tool_calls'],
+  ...['reasoning_effort', 'reasoning', 'thinking', 'chat_template_kwargs'],
+])
+const NOT_ASKED_FOR: ReadonlySet<string> = new Set(ADDED)
 /** Fields that a server rejects for every model. */
-const OF_THE_ACCOUNT = new Set(['stream_options', 'usage', 'store'])
+const OF_THE_ACCOUNT = new Set(['stream_options', 'usage', 'store', 'prompt_cache_key'])
 const OTHER_BOUNDS: Readonly<Record<string, string>> = {
   max_tokens: 'max_completion_tokens',
   max_completion_tokens: 'max_tokens',
@@ -25,7 +38,8 @@ const OTHER_BOUNDS: Readonly<Record<string, string>> = {
 }
 const MAX_MODELS = 1_000
 
-export function createRefusedParameters(): RefusedParameters {
+/** `provider`: id of the account. */
+export function createRefusedParameters(provider: string): RefusedParameters {
   const ofTheAccount = new Map<string, Adjustment>()
   const byModel = new Map<string, Map<string, Adjustment>>()
 
@@ -40,16 +54,19 @@ export function createRefusedParameters(): RefusedParameters {
   }
 
   return {
-    adjust(model, request) {
-      if (ofTheAccount.size === 0 && byModel.size === 0) return request
-      const adjustments = [...ofTheAccount, ...(byModel.get(model) ?? [])].filter(([field]) => field in request.body)
-      return adjustments.length === 0 ? request : applyAdjustments(request, adjustments, model)
+    adjust(request, outgoing) {
+      if (ofTheAccount.size === 0 && byModel.size === 0) return outgoing
+      const adjustments = [...ofTheAccount, ...(byModel.get(request.model) ?? [])].filter(([field]) =>
+        hasField(outgoing.body, field),
+      )
+      return adjustments.length === 0 ? outgoing : applyAdjustments(outgoing, adjustments, request, provider)
     },
-    learn(model, { body }, error) {
+    learn({ model, strict }, { body }, error) {
       if (!OrchestratorError.is(error) || error.code !== 'PROVIDER_REJECTED') return false
       const { refusedParameter: field, useInstead } = error.details
-      if (typeof field !== 'string' || !(field in body)) return false
+      if (typeof field !== 'string' || !hasField(body, field)) return false
       if (LEFT_OUT.has(field)) {
+        if (strict && !NOT_ASKED_FOR.has(field)) return false
         const adjustments = OF_THE_ACCOUNT.has(field) ? ofTheAccount : adjustmentsOf(model)
         adjustments.set(field, false)
         return true
@@ -66,17 +83,37 @@ export function createRefusedParameters(): RefusedParameters {
 function applyAdjustments(
   { path, body, notes }: OpenAiRequest,
   adjustments: readonly (readonly [string, Adjustment])[],
-  model: string,
+  request: ModelRequest,
+  provider: string,
 ): OpenAiRequest {
-  const changes = new Map(adjustments)
-  const kept = Object.entries(body).flatMap(([field, value]) => {
-    const adjustment = changes.get(field)
-    return adjustment === false ? [] : [[adjustment ?? field, value] as const]
-  })
-  const changed = adjustments.map(([field, adjustment]) =>
-    adjustment === false
-      ? `${field} was left out: the provider refuses it for ${model}`
-      : `${field} was sent as ${adjustment}: the provider asks for it for ${model}`,
+  const { model } = request
+  const made = createRequestNotes()
+  let changed = body
+  for (const [field, adjustment] of adjustments) {
+    changed = changeField(changed, field, adjustment)
+    if (adjustment !== false) made.add(`${field} was sent as ${adjustment}: the provider asks for it for ${model}`)
+    else if (NOT_ASKED_FOR.has(field)) made.add(`${field} was left out: the provider refuses it for ${model}`)
+    else made.leaveOut(field, `the provider refuses it for ${model}`)
+  }
+  made.checkStrict(request, provider)
+  return { path, body: changed, notes: [...notes, ...made.list()] }
+}
+
+/** Whether the body has the field. A dot separates the name of an object from that of its field. */
+function hasField(body: OpenAiRequest['body'], field: string): boolean {
+  const [outer = '', inner] = field.split('.')
+  if (inner === undefined) return outer in body
+  const value = body[outer]
+  return isRecord(value) && inner in value
+}
+
+function changeField(body: OpenAiRequest['body'], field: string, adjustment: Adjustment): OpenAiRequest['body'] {
+  const [outer = '', inner] = field.split('.')
+  return Object.fromEntries(
+    Object.entries(body).flatMap(([name, value]) => {
+      if (name !== outer) return [[name, value] as const]
+      if (inner !== undefined && isRecord(value)) return [[name, changeField(value, inner, adjustment)] as const]
+      return adjustment === false ? [] : [[adjustment, value] as const]
+    }),
   )
-  return { path, body: Object.fromEntries(kept), notes: [...notes, ...changed] }
 }

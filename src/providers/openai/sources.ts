@@ -12,7 +12,7 @@ export interface SourceList {
 }
 
 export function createSourceList(): SourceList {
-  const byKey = new Map<string, Source>()
+  let byKey: Map<string, Source> | undefined
   let latest: unknown
 
   return {
@@ -22,6 +22,7 @@ export function createSourceList(): SourceList {
       const seen = `${kind}${found.length}${JSON.stringify(found)}`
       if (seen === latest) return
       latest = seen
+      byKey ??= new Map()
       for (const each of found) {
         const source = toSource(kind, each, offset)
         if (source) {
@@ -31,7 +32,7 @@ export function createSourceList(): SourceList {
         }
       }
     },
-    list: () => [...byKey.values()],
+    list: () => (byKey ? [...byKey.values()] : []),
   }
 }
 

@@ -1,3 +1,5 @@
+import type { JsonSchema } from '../../domain/execution/model-call.ts'
+import { isRecord } from '../vendor/foreign-json.ts'
 import { toJsonValue } from './json-value.ts'
 import type { SimulatedVerdict } from './scenario.ts'
 import type { SimulatedRequest } from './simulated-request.ts'
@@ -10,8 +12,11 @@ import { isVerdictSchema, sayVerdict, wantsJson } from './verdict-text.ts'
  * are anonymous.
  */
 export function genericText(request: SimulatedRequest): string {
-  const { schema, system, prompt } = request
-  if (schema) return isVerdictSchema(schema) ? sayVerdict(verdictOn(prompt), request) : JSON.stringify(toJsonValue(schema))
+  const { system, prompt } = request
+  const schema = request.schema ?? schemaInWords(prompt)
+  if (schema) {
+    return isVerdictSchema(schema) ? sayVerdict(verdictOn(prompt), { ...request, schema }) : JSON.stringify(toJsonValue(schema))
+  }
   const instructions = `${system}\n${prompt}`
   const label = findLabel(instructions, subjectOf(prompt))
   if (label) return label
@@ -20,6 +25,17 @@ export function genericText(request: SimulatedRequest): string {
   if (wantsVerdict) return sayVerdict(verdictOn(prompt), request)
   const text = versionedText(prompt)
   return wantsJson(request) ? JSON.stringify({ answer: text }) : text
+}
+
+/** The schema that a prompt ends with, where a flow asks for JSON in words, so that a text is accepted as well. */
+function schemaInWords(prompt: string): JsonSchema | undefined {
+  const [, text = ''] = /fits this JSON Schema:\n(\{.*\})\s*$/.exec(prompt) ?? []
+  try {
+    const schema: unknown = JSON.parse(text)
+    return isRecord(schema) ? schema : undefined
+  } catch {
+    return undefined
+  }
 }
 
 const versionIn = (prompt: string): number =>

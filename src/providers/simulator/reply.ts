@@ -1,6 +1,7 @@
 import { genericText } from './generic-text.ts'
+import { toJsonValue } from './json-value.ts'
 import type { ScenarioReply, SimulatedScenario } from './scenario.ts'
-import type { SimulatedRequest } from './simulated-request.ts'
+import type { SimulatedRequest, SimulatedTool } from './simulated-request.ts'
 import { sayVerdict, wantsJson } from './verdict-text.ts'
 
 export interface FoundReply {
@@ -8,10 +9,16 @@ export interface FoundReply {
   readonly inputTokens: number
   readonly outputTokens: number
   readonly rateLimited: boolean
+  /** Present if the answer calls a tool. The text is empty then. */
+  readonly toolCall?: { readonly name: string; readonly arguments: string }
 }
 
-/** The reply to a request: the first matching reply of the scenarios with its topic, otherwise a generic text. */
+/**
+ * The reply to a request: a call of the tool that should be called, with invented arguments that fit its schema,
+ * otherwise the first matching reply of the scenarios with its topic, otherwise a generic text.
+ */
 export function findReply(request: SimulatedRequest, scenarios: readonly SimulatedScenario[]): FoundReply {
+  if (request.tool) return toToolReply(request, request.tool)
   const words = request.text.toLowerCase()
   const reply = scenarios
     .filter(({ topic }) => words.includes(topic))
@@ -25,9 +32,20 @@ export function findReply(request: SimulatedRequest, scenarios: readonly Simulat
   }
 }
 
+function toToolReply(request: SimulatedRequest, { name, parameters }: SimulatedTool): FoundReply {
+  const given = JSON.stringify(toJsonValue({ type: 'object', ...parameters }))
+  return {
+    text: '',
+    inputTokens: estimateTokens(request.text),
+    outputTokens: estimateTokens(name + given),
+    rateLimited: false,
+    toolCall: { name, arguments: given },
+  }
+}
+
 function fits({ role, when, vendor }: ScenarioReply, scenario: SimulatedScenario, request: SimulatedRequest): boolean {
   if (vendor !== undefined && vendor !== request.vendor) return false
-  if (role === undefined ? !isPlain(request, scenario) : !request.system.includes(role)) return false
+  if (role === undefined ? !isPlain(request, scenario) : !`${request.system}\n${request.prompt}`.includes(role)) return false
   return (when ?? []).every((phrase) => request.prompt.includes(phrase))
 }
 

@@ -11,7 +11,7 @@ export interface SimulatedVerdict {
 
 /** One reply of the simulator. It matches a request that meets all its conditions. */
 export interface ScenarioReply {
-  /** Words that the system prompt must contain. Absent: the request must hold only the prompt of the scenario. */
+  /** Words that a prompt of the request must contain. Absent: it must hold only the prompt of the scenario. */
   readonly role?: string
   /** Phrases that the newest message of the user must contain. */
   readonly when?: readonly string[]

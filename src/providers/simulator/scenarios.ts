@@ -3,8 +3,10 @@ import { analysisScenario } from './scenarios/analysis.ts'
 import { comparisonScenario } from './scenarios/comparison.ts'
 import { consensusScenario } from './scenarios/consensus.ts'
 import { critiqueScenario } from './scenarios/critique.ts'
+import { developmentScenario } from './scenarios/development.ts'
 import { qaScenario } from './scenarios/qa.ts'
 import { refinementScenario } from './scenarios/refinement.ts'
+import { researchScenario } from './scenarios/research.ts'
 import { routingScenario } from './scenarios/routing.ts'
 
 /** One worked example per template. All texts are invented and say nothing about what a real model would write. */
@@ -16,4 +18,6 @@ export const SIMULATED_SCENARIOS: readonly SimulatedScenario[] = [
   routingScenario,
   consensusScenario,
   qaScenario,
+  researchScenario,
+  developmentScenario,
 ]

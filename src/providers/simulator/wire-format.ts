@@ -1,7 +1,10 @@
+import { createHash } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import {
   buildTextChunks,
   buildTextCompletion,
+  buildToolCallChunks,
+  buildToolCallCompletion,
   type Fixture,
   handleGemini,
   handleMessages,
@@ -21,6 +24,8 @@ export interface SimulatedAnswer {
   readonly text: string
   readonly inputTokens: number
   readonly outputTokens: number
+  /** Present if the answer calls a tool. */
+  readonly toolCall?: { readonly name: string; readonly arguments: string }
 }
 
 export interface SimulatedExchange {
@@ -43,13 +48,16 @@ type WriteFormat = (exchange: SimulatedExchange, answer: SimulatedAnswer) => Pro
 export function createReplyWriter({ chunkDelayMs }: { readonly chunkDelayMs: number }): ReplyWriter {
   const defaults = { latency: chunkDelayMs, chunkSize: CHUNK_SIZE, replaySpeed: 1, logger: new Logger('silent') }
   const formats: Readonly<Record<SimulatedFormat, WriteFormat>> = {
-    responses: ({ request, response, simulated: { raw } }, answer) =>
-      handleResponses(request, response, raw, [toFixture(answer)], new Journal(), defaults, noHeaders),
+    responses: ({ request, response, simulated }, answer) =>
+      handleResponses(request, response, simulated.raw, [toFixture(answer, simulated)], new Journal(), defaults, noHeaders),
     chat: (exchange, answer) => writeChat(exchange, answer, chunkDelayMs),
-    messages: ({ request, response, simulated: { raw } }, answer) =>
-      handleMessages(request, response, raw, [toFixture(answer)], new Journal(), defaults, noHeaders),
-    generateContent: ({ request, response, simulated: { raw, model, stream } }, answer) =>
-      handleGemini(request, response, raw, model, stream, [toFixture(answer)], new Journal(), defaults, noHeaders),
+    messages: ({ request, response, simulated }, answer) =>
+      handleMessages(request, response, simulated.raw, [toFixture(answer, simulated)], new Journal(), defaults, noHeaders),
+    generateContent: ({ request, response, simulated }, answer) => {
+      const { raw, model, stream } = simulated
+      const fixtures = [toFixture(answer, simulated)]
+      return handleGemini(request, response, raw, model, stream, fixtures, new Journal(), defaults, noHeaders)
+    },
   }
   return {
     write: (exchange, answer) => formats[exchange.simulated.format](exchange, answer),
@@ -66,21 +74,32 @@ const toUsage = ({ inputTokens, outputTokens }: SimulatedAnswer) => ({
   total_tokens: inputTokens + outputTokens,
 })
 
-const toFixture = (answer: SimulatedAnswer): Fixture => ({
-  match: {},
-  response: { content: answer.text, usage: toUsage(answer) },
-})
+const toFixture = (answer: SimulatedAnswer, { raw, format }: SimulatedRequest): Fixture => {
+  const usage = toUsage(answer)
+  const toolCalls = toToolCalls(answer, raw)
+  if (!toolCalls) return { match: {}, response: { content: answer.text, usage } }
+  // Gemini ends calls with STOP, aimock with a word of its own.
+  return { match: {}, response: { toolCalls, usage, ...(format === 'generateContent' && { finishReason: 'stop' }) } }
+}
+
+/** The id depends on the request alone, as everything in an answer does. */
+const toToolCalls = ({ toolCall }: SimulatedAnswer, raw: string) =>
+  toolCall && [{ ...toolCall, id: `call_${createHash('sha1').update(raw).digest('hex').slice(0, 24)}` }]
 
 /** Writes Chat Completions with the public functions of aimock, which does not export its own handler. */
 async function writeChat({ response, simulated }: SimulatedExchange, answer: SimulatedAnswer, latency: number): Promise<void> {
-  const { model, stream } = simulated
+  const { model, stream, raw } = simulated
   const usage = toUsage(answer)
+  const calls = toToolCalls(answer, raw)
   if (!stream) {
     response.writeHead(200, { 'content-type': 'application/json' })
-    response.end(JSON.stringify(buildTextCompletion(answer.text, model, undefined, { usage })))
+    const completion = calls
+      ? buildToolCallCompletion(calls, model, undefined, { usage })
+      : buildTextCompletion(answer.text, model, undefined, { usage })
+    response.end(JSON.stringify(completion))
     return
   }
-  const chunks = buildTextChunks(answer.text, model, CHUNK_SIZE)
+  const chunks = calls ? buildToolCallChunks(calls, model, CHUNK_SIZE) : buildTextChunks(answer.text, model, CHUNK_SIZE)
   const [first] = chunks
   await writeSSEStream(response, chunks, { latency, ...(first && { usageChunk: { ...first, choices: [], usage } }) })
 }

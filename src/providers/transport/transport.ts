@@ -6,6 +6,7 @@ import { Exchange } from './exchange.ts'
 import { findEnvironmentProxy, shownProxy, toProxyUrl } from './proxy.ts'
 import { toWholeSignal } from './relay-signal.ts'
 import { readText } from './transport-response.ts'
+import { proxyToken } from './url-credentials.ts'
 
 /** A `fetch` for requests that carry a key. The SDKs use it. `init.headers` may be anything that `fetch` accepts. */
 export type VendorFetch = (input: string | URL | Request, init?: RequestInit) => Promise<Response>
@@ -42,13 +43,19 @@ export class ProxiedConnectionError extends Error {
 
 /**
  * Sends the requests of one account: with its own `fetch`, over its `proxy`, over a proxy of the environment, or
- * directly. Redirects are returned as responses, because redirecting would send the key and the prompt to another
- * address. Only `init.signal` bounds the time, and its abort closes the connection in every phase. Rejects with the
- * errors of undici or `fetch`, and with an OrchestratorError if the headers function fails.
+ * directly, with `dispatcher` if it is given. Redirects are returned as responses, because redirecting would send the
+ * key and the prompt to another address. Only `init.signal` bounds the time, and its abort closes the connection in
+ * every phase. Rejects with the errors of undici or `fetch`, and with an OrchestratorError if the headers function
+ * fails.
  */
-export function createVendorTransport(settings: AdapterSettings, environment: NodeJS.ProcessEnv = process.env): VendorTransport {
+export function createVendorTransport(
+  settings: Pick<AdapterSettings, 'id' | 'apiKey' | 'headers' | 'fetch' | 'proxy'>,
+  environment: NodeJS.ProcessEnv = process.env,
+  dispatcher?: Dispatcher,
+): VendorTransport {
   const { id, fetch: ownFetch, proxy } = settings
   const secrets = [...secretsOf(settings)]
+  const withoutProxy = dispatcher ? { dispatcher } : direct
   const ownRoute = proxy === undefined ? undefined : toRoute(toProxyUrl(proxy, `providers.${id}.proxy`))
   const routes = new Map<string, Route>()
 
@@ -57,7 +64,7 @@ export function createVendorTransport(settings: AdapterSettings, environment: No
     const known = routes.get(url.origin)
     if (known) return known
     const found = findEnvironmentProxy(url, environment)
-    const route = found ? toRoute(found) : direct
+    const route = found ? toRoute(found) : withoutProxy
     routes.set(url.origin, route)
     return route
   }
@@ -67,17 +74,30 @@ export function createVendorTransport(settings: AdapterSettings, environment: No
         // The headers are copied: the account's `fetch` may change them, and an adapter passes the same object every
         // time.
         ownFetch(input, {
-          ...init,
+          ...inUnicode(init),
           headers: new Headers(init?.headers),
           redirect: 'manual',
           signal: toWholeSignal(init?.signal),
         }).then((response) => (response.ok ? response : withBoundedBody(response)))
     : (input, init) => {
         const url = new URL(input instanceof Request ? input.url : input)
-        return exchange(url, init, routeOf(url))
+        return exchange(url, inUnicode(init), routeOf(url))
       }
   const headers = typeof settings.headers === 'function' ? createHeadersSource(id, settings.headers, secrets) : undefined
   return { secrets, fetch: headers ? withHeaders(send, headers) : send }
+}
+
+// Pairs of backslashes match first, so that an escaped backslash before "ud800" does not count as an escape.
+const LONE_SURROGATE_ESCAPES = /\\\\|\\ud[89a-f][0-9a-f]{2}/g
+
+/**
+ * Half of a surrogate pair, which users and tools send where they cut an emoji, is U+FFFD: vendors refuse a whole
+ * request with one. `JSON.stringify` escapes no other surrogate.
+ */
+function inUnicode(init: RequestInit | undefined): RequestInit | undefined {
+  const body = init?.body
+  if (typeof body !== 'string' || !body.includes('\\ud')) return init
+  return { ...init, body: body.replace(LONE_SURROGATE_ESCAPES, (found) => (found === '\\\\' ? found : '\ufffd')) }
 }
 
 const withHeaders =
@@ -155,14 +175,13 @@ function readHeaderList(given: Headers): string[] {
 function toRoute(proxy: URL): Route {
   const known = proxied.get(proxy.href)
   if (known) return known
-  const { username, password } = proxy
-  const credentials = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`
+  const token = proxyToken(proxy)
   const route: Route = {
     proxy: shownProxy(proxy),
     dispatcher: new ProxyAgent({
       ...TIMEOUTS,
       uri: `${proxy.origin}/`,
-      ...(username && { token: `Basic ${Buffer.from(credentials).toString('base64')}` }),
+      ...(token !== undefined && { token }),
       // Requests without TLS are not tunnelled: many proxies allow tunnels to port 443 only.
       proxyTunnel: false,
     }),

@@ -1,7 +1,8 @@
-import type { ModelRequest, ModelResponse } from '../../domain/execution/model-call.ts'
+import type { FilePart, ModelRequest, ModelResponse } from '../../domain/execution/model-call.ts'
 import type { AdapterSettings } from '../adapter-settings.ts'
 import type { GenerateOptions, Provider } from '../provider.ts'
 import { type ForeignRecord, recordOf } from './foreign-json.ts'
+import { type LoadedFiles, loadFiles, NO_LOADED_FILES } from './loaded-files.ts'
 import type { AttemptState } from './vendor-error.ts'
 import { privateTextsOf, readAnswer, readModelList, withLinkedSignal } from './vendor-http.ts'
 
@@ -33,10 +34,16 @@ export interface HttpProviderOptions {
   readonly endMark: string
   /** Path of the list of models, which `ping` requests, and the field of its response that holds the list. */
   readonly models: { readonly path: string; readonly field: 'data' | 'models' }
-  /** Called once per attempt. Throws PROVIDER_REJECTED. */
+  /**
+   * The files of a request whose bytes `startAttempt` needs. Called first in every attempt. Throws PROVIDER_REJECTED,
+   * such as for a file that is too large, before anything is read.
+   */
+  readonly filesToRead: (request: ModelRequest) => readonly FilePart[]
+  /** Called once per attempt, after its files were read. Throws PROVIDER_REJECTED. */
   readonly startAttempt: (
     request: ModelRequest,
     options: GenerateOptions,
+    files: LoadedFiles,
   ) => { readonly outgoing: VendorRequest; readonly answer: AnswerCollector }
   /** Sends a request and resolves with a successful response. Rejects as `Provider.generate` does. */
   readonly send: (request: VendorRequest, signal: AbortSignal, state: () => AttemptState) => Promise<Response>
@@ -44,7 +51,7 @@ export interface HttpProviderOptions {
 
 /** A provider that sends one HTTP request per attempt and never repeats it. */
 export function createHttpProvider({ id, vendor, simulated }: AdapterSettings, options: HttpProviderOptions): Provider {
-  const { kind, secrets, endMark, models, startAttempt, send } = options
+  const { kind, secrets, endMark, models, filesToRead, startAttempt, send } = options
   const account: AttemptState = { provider: id, secrets }
   return {
     id,
@@ -53,8 +60,10 @@ export function createHttpProvider({ id, vendor, simulated }: AdapterSettings, o
     simulated,
     async generate(request, options) {
       const { signal, onDelta, onActivity } = options
-      const { outgoing, answer } = startAttempt(request, options)
-      const state = (): AttemptState => ({ ...account, privateTexts: privateTextsOf(request), ...answer.known() })
+      const loading = loadFiles(filesToRead(request), signal)
+      const files = loading ? await loading : NO_LOADED_FILES
+      const { outgoing, answer } = startAttempt(request, options, files)
+      const state = (): AttemptState => ({ ...account, privateTexts: privateTextsOf(request, files), ...answer.known() })
       return withLinkedSignal(signal, state, async (linked) => {
         const response = await send(outgoing, linked, state)
         await readAnswer(response, {

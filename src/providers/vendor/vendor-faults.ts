@@ -116,15 +116,17 @@ const REFUSAL_TEXT =
 /** Fields of our requests that some servers reject. A name must precede the names that it contains. */
 const FIELDS = [
   ...['stream_options', 'include_usage', 'max_completion_tokens', 'max_output_tokens', 'max_tokens', 'temperature', 'top_p'],
-  ...['response_format', 'json_object'],
+  ...['response_format', 'json_object', 'reasoning.summary', 'reasoning_effort', 'parallel_tool_calls', 'random_seed'],
+  ...['prompt_cache_key', 'prompt_cache_retention', 'chat_template_kwargs'],
 ]
 /** Field names that are also common words, so they count only in quotes. */
-const QUOTED_FIELDS = ['stop', 'store', 'usage', 'text']
+const QUOTED_FIELDS = ['stop', 'store', 'usage', 'text', 'seed', 'include', 'reasoning', 'thinking']
 /** Nested names, with the request field that contains them. */
 const WHOLE_FIELDS: Readonly<Record<string, string>> = {
   include_usage: 'stream_options',
   json_object: 'response_format',
   'text.format': 'text',
+  'reasoning.summary': 'reasoning.summary',
 }
 
 /** The request field that a 400 or 422 rejects. Undefined if only the value of the field is invalid. */

@@ -5,6 +5,7 @@ import { createRelaySignal } from '../transport/relay-signal.ts'
 import { AnswerTooLong, readText } from '../transport/transport-response.ts'
 import { isEventStreamText, readEventStream, readEventText, type StreamEnd } from './event-stream.ts'
 import { recordOf } from './foreign-json.ts'
+import type { LoadedFiles } from './loaded-files.ts'
 import { type AttemptState, networkCodeOf, toBadReply, toConnectionError, toStreamCut } from './vendor-error.ts'
 
 /** The longest delay of a timer. SDKs must not end requests, because the call layers bound the time. */
@@ -53,9 +54,11 @@ export async function withLinkedSignal<T>(
 const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null
 
 /** Texts of a request that must not appear in error messages. */
-export const privateTextsOf = ({ system = '', messages }: ModelRequest): readonly string[] => [
+export const privateTextsOf = ({ system = '', messages }: ModelRequest, files?: LoadedFiles): readonly string[] => [
   system,
   ...messages.map(({ content }) => content),
+  ...messages.flatMap((message) => (message.role === 'assistant' ? (message.toolCalls ?? []) : [])).map((call) => call.arguments),
+  ...(files?.texts() ?? []),
 ]
 
 /**

@@ -1,27 +1,24 @@
-import { type ForeignRecord, isRecord, listOf, recordOf, textOf } from '../vendor/foreign-json.ts'
-import { type AttemptState, toBadReply, toVendorError } from '../vendor/vendor-error.ts'
-import { saysFailure } from '../vendor/vendor-words.ts'
-import { createDroppedKinds, type ReaderHooks, type StreamedAnswer, toModelResponse } from './answer.ts'
-import { toUsableGeneration } from './chat-failure.ts'
-import type { ChatDialect } from './dialect.ts'
-import { toFinishReason } from './finish-reasons.ts'
-import { toUsage } from './openai-usage.ts'
-import { addSearchResults, createSourceList } from './sources.ts'
-import { toStatedCostUsd } from './stated-cost.ts'
-import { createThinkSplitter, opensInPrompt, type ThinkSplit } from './think-tags.ts'
-import { createToolCallReader } from './tool-calls.ts'
+import type { VendorTurn } from '../../../domain/execution/model-call.ts'
+import { type ForeignRecord, isRecord, listOf, recordOf, textOf } from '../../vendor/foreign-json.ts'
+import { type AttemptState, toBadReply, toVendorError } from '../../vendor/vendor-error.ts'
+import { createDroppedKinds, type ReaderHooks, type StreamedAnswer, toModelResponse } from '../answer.ts'
+import { toUsableGeneration } from '../chat-failure.ts'
+import type { ChatDialect } from '../dialect.ts'
+import { toFinishReason } from '../finish-reasons.ts'
+import { createMediaReader, type MediaReader } from '../generated-media.ts'
+import { toUsage } from '../openai-usage.ts'
+import { addSearchResults, createSourceList } from '../sources.ts'
+import { toStatedCostUsd } from '../stated-cost.ts'
+import { createThinkSplitter, opensInPrompt, type ThinkSplit } from '../think-tags.ts'
+import { findFailure, findFirstChoice, hasFiltered, isTextType, toContentText } from './chat-events.ts'
+import { createReturnedTurn } from './returned-turn.ts'
+import { createToolCallReader, type ToolCallReader } from './tool-calls.ts'
 
 const DROPPED_OF_ANSWERS = ['prompt_filter_results', 'related_questions']
 const DROPPED_OF_CHOICES = ['logprobs', 'content_filter_results', 'content_filters']
-const DROPPED_OF_MESSAGES = [
-  'audio',
-  'images',
-  'tool_calls',
-  'function_call',
-  'executed_tools',
-  'signature',
-  'reasoning_signature',
-]
+const DROPPED_OF_MESSAGES = ['executed_tools', 'signature', 'reasoning_signature']
+
+const NO_DETAILS: readonly ForeignRecord[] = []
 
 /** Reads answers of Chat Completions. A plain answer has `message` where a chunk of a stream has `delta`. */
 export function createChatReader(
@@ -29,9 +26,14 @@ export function createChatReader(
   dialect: ChatDialect,
   { onReasoning, onVoid }: ReaderHooks = {},
 ): StreamedAnswer {
-  const toolCalls = createToolCallReader()
   const sources = createSourceList()
   const dropped = createDroppedKinds()
+  const turn = createReturnedTurn(dialect)
+  /** Readers that most answers do without. */
+  let toolCalls: ToolCallReader | undefined
+  let media: MediaReader | undefined
+  /** Kinds of reasoning that are dropped unless the turn goes back with them. */
+  let signed: Set<string> | undefined
   const thinking = dialect.thinkTags ? createThinkSplitter({ isOpenInPrompt: opensInPrompt(initial.model) }) : undefined
   const notes: string[] = []
   /** Content as received, including reasoning between marks. */
@@ -104,7 +106,7 @@ export function createChatReader(
     addSearchResults(sources, event, choice.delta ? delta : message)
     if (choice.delta && choice.message) addSearchResults(sources, event, message)
     let added = choice.delta ? readMessage(delta, false) : ''
-    hasDeltas ||= toText(delta.content) !== ''
+    hasDeltas ||= toContentText(delta.content) !== ''
     if (choice.message) added += readWholeMessage(message, choice)
     else if (!choice.delta && typeof choice.text === 'string') added += readText(choice.text)
     return added
@@ -115,7 +117,7 @@ export function createChatReader(
    */
   function readWholeMessage(message: ForeignRecord, choice: ForeignRecord): string {
     if (content === '') return readMessage(message, true)
-    const whole = toText(message.content)
+    const whole = toContentText(message.content)
     const isRepeated = whole.startsWith(content) && (whole.length > content.length || typeof choice.finish_reason === 'string')
     if (!hasDeltas && !choice.delta && !isRepeated) return readMessage(message, false)
     return readMessage({ ...message, content: whole.startsWith(content) ? whole.slice(content.length) : '' }, true)
@@ -125,8 +127,15 @@ export function createChatReader(
   function readMessage(message: ForeignRecord, isWhole: boolean): string {
     readReasoning(message, isWhole)
     if (typeof message.refusal === 'string' && !(isWhole && refusal !== '')) refusal += message.refusal
-    if ((message.tool_calls || message.function_call) && !(isWhole && !toolCalls.isEmpty())) toolCalls.read(message)
+    if ((message.tool_calls || message.function_call) && !(isWhole && hasToolCalls())) {
+      toolCalls ??= createToolCallReader()
+      toolCalls.read(message)
+    }
     dropped.addFields(message, DROPPED_OF_MESSAGES)
+    if (message.images || message.audio) {
+      media ??= createMediaReader()
+      for (const kind of media.readMessage(message, isWhole)) dropped.add(kind)
+    }
     const { content: given } = message
     if (typeof given === 'string' && given !== '') return readText(given)
     const added = given ? (isRecord(given) ? [given] : listOf(given)).map(readPart).join('') : ''
@@ -137,10 +146,12 @@ export function createChatReader(
   }
 
   function readReasoning(message: ForeignRecord, isWhole: boolean): void {
+    // A whole message after a stream repeats what its chunks held.
+    if (!(isWhole && reasoningText !== '')) turn.read(message)
     const details = message.reasoning_details ? listOf(message.reasoning_details).map(recordOf) : NO_DETAILS
     for (const { type, signature } of details) {
-      if (signature) dropped.add('signature')
-      if (typeof type === 'string') dropped.add(type)
+      if (signature) signed = (signed ?? new Set()).add('signature')
+      if (typeof type === 'string') signed = (signed ?? new Set()).add(type)
     }
     const thought =
       textOf(message.reasoning_content) ??
@@ -163,13 +174,14 @@ export function createChatReader(
     const { type, text: partText, thinking: thoughts, reasoning, refusal: refused, annotations } = recordOf(part)
     if (type === 'thinking' || type === 'reasoning') {
       const given = thoughts ?? reasoning ?? partText
-      think(typeof given === 'string' ? given : toText(given))
+      think(typeof given === 'string' ? given : toContentText(given))
       return ''
     }
     if (type === 'refusal') refusal += textOf(refused) ?? ''
     if (annotations) sources.add('annotation', annotations)
     if (typeof partText === 'string' && isTextType(type)) return readText(partText)
-    if (typeof type === 'string') dropped.add(type)
+    media ??= createMediaReader()
+    if (typeof type === 'string' && !media.readPart(recordOf(part))) dropped.add(type)
     return ''
   }
 
@@ -206,11 +218,13 @@ export function createChatReader(
     const hasMessage = isRecord(choice?.message) || isRecord(choice?.delta) || typeof choice?.text === 'string'
     if (!hasMessage && content === '' && !isFiltered && toFinishReason(finish ?? '') !== 'content_filter')
       throw toBadReply('a choice without a message', state())
-    const hasContent = content || refusal || reasoningText || !toolCalls.isEmpty()
+    const hasContent = content || refusal || reasoningText || hasToolCalls()
     if (finish === undefined && !hasContent) throw toBadReply('a choice with neither content nor a finish reason', state())
     finish ??= 'unknown'
     return added
   }
+
+  const hasToolCalls = () => toolCalls !== undefined && !toolCalls.isEmpty()
 
   function state(): AttemptState {
     return {
@@ -219,6 +233,18 @@ export function createChatReader(
       usage: usage ? toUsage(usage) : undefined,
       generated: initial.generated || hasStarted,
     }
+  }
+
+  function toVendorTurn(): VendorTurn | undefined {
+    if (!toolCalls || toolCalls.isEmpty()) return undefined
+    const calls = toolCalls.list()
+    const plainCalls = calls.map(({ id, name, arguments: given }) => ({
+      id,
+      type: 'function',
+      function: { name, arguments: given },
+    }))
+    const block = turn.toBlock({ text, reasoningText, plainCalls, signedCalls: toolCalls.listWithExtras() })
+    return block && { provider: initial.provider, model: initial.model, blocks: [block] }
   }
 
   return {
@@ -230,13 +256,17 @@ export function createChatReader(
     endText: () => (thinking ? take(thinking.end()) : ''),
     toModelResponse(requestNotes) {
       const reason = toFinishReason(finish ?? '')
+      const vendorTurn = toVendorTurn()
+      if (!vendorTurn) for (const kind of signed ?? []) dropped.add(kind)
       const finishReason = reason === 'failed' ? 'other' : isFiltered && text === '' ? 'content_filter' : reason
       return toModelResponse({
         text,
         refusal,
         reasoningText,
-        toolCalls: toolCalls.list(),
+        toolCalls: toolCalls?.list() ?? [],
+        vendorTurn,
         sources: sources.list(),
+        files: media?.list() ?? [],
         finishReason,
         model: model || initial.model,
         usage: toUsage(usage),
@@ -246,39 +276,4 @@ export function createChatReader(
       })
     },
   }
-}
-
-/** The object of an event that reports a failure: one with an `error`, or one of the forms without it. */
-function findFailure(event: ForeignRecord, choice: ForeignRecord | undefined): ForeignRecord | undefined {
-  if (event.error) return event
-  if (choice?.error) return choice
-  if (event.x_groq && recordOf(event.x_groq).error) return recordOf(event.x_groq)
-  if (event.object === 'error' || event.type === 'error') return event
-  if (event.base_resp && recordOf(event.base_resp).status_code) return event
-  return choice || event.choices !== undefined || !saysFailure(event) ? undefined : event
-}
-
-/** The choice with index 0. Further candidates are ignored. */
-function findFirstChoice({ choices }: ForeignRecord): ForeignRecord | undefined {
-  if (!Array.isArray(choices)) return undefined
-  const [first] = choices
-  if (isRecord(first) && !first.index) return first
-  return choices.find((choice) => isRecord(choice) && choice.index === 0)
-}
-
-const isTextType = (type: unknown): boolean => type === undefined || type === 'text' || type === 'output_text'
-
-/** Azure reports per kind of content whether it was filtered, at any depth of its results. */
-function hasFiltered(results: unknown): boolean {
-  if (Array.isArray(results)) return results.some(hasFiltered)
-  return isRecord(results) && (results.filtered === true || Object.values(results).some(hasFiltered))
-}
-
-const NO_DETAILS: readonly ForeignRecord[] = []
-
-/** The text of a `content` field: a string, a part, or a list of parts. */
-function toText(content: unknown): string {
-  if (typeof content === 'string') return content
-  if (isRecord(content)) return typeof content.text === 'string' && isTextType(content.type) ? content.text : ''
-  return listOf(content).map(toText).join('')
 }

@@ -1,15 +1,15 @@
-import type { ToolCall } from '../../domain/execution/model-call.ts'
-import { type ForeignRecord, isRecord, listOf, recordOf, textOf } from '../vendor/foreign-json.ts'
-import { type AttemptState, toBadReply, toVendorError } from '../vendor/vendor-error.ts'
-import { saysFailure } from '../vendor/vendor-words.ts'
-import { createDroppedKinds, type DroppedKinds, type ReaderHooks, type StreamedAnswer, toModelResponse } from './answer.ts'
-import { toUsableGeneration } from './chat-failure.ts'
-import type { ChatDialect } from './dialect.ts'
-import { toFinishReason } from './finish-reasons.ts'
-import { toUsage } from './openai-usage.ts'
-import { addSearchResults, createSourceList, type SourceList } from './sources.ts'
-import { toStatedCostUsd } from './stated-cost.ts'
-import { createThinkSplitter, opensInPrompt, type ThinkSplit } from './think-tags.ts'
+import { type ForeignRecord, isRecord, listOf, recordOf, textOf } from '../../vendor/foreign-json.ts'
+import { type AttemptState, toBadReply, toVendorError } from '../../vendor/vendor-error.ts'
+import { saysFailure } from '../../vendor/vendor-words.ts'
+import { createDroppedKinds, type DroppedKinds, type ReaderHooks, type StreamedAnswer, toModelResponse } from '../answer.ts'
+import { toUsableGeneration } from '../chat-failure.ts'
+import type { ChatDialect } from '../dialect.ts'
+import { toFinishReason } from '../finish-reasons.ts'
+import { toUsage } from '../openai-usage.ts'
+import { addSearchResults, createSourceList, type SourceList } from '../sources.ts'
+import { toStatedCostUsd } from '../stated-cost.ts'
+import { createThinkSplitter, opensInPrompt, type ThinkSplit } from '../think-tags.ts'
+import { toFile, toHostedCallNotes, toReturnedItems, toToolCall } from './output-items.ts'
 
 /**
  * Reads answers of the Responses API. Messages of the phase `commentary` precede the final answer. They are added to
@@ -164,7 +164,9 @@ export function createResponsesReader(
       const sources = createSourceList()
       const dropped = createDroppedKinds()
       addSources(sources, response, output)
-      addDropped(dropped, output)
+      const toolCalls = output.map(toToolCall).filter((call) => call !== undefined)
+      const blocks = toolCalls.length > 0 ? toReturnedItems(output) : undefined
+      addDropped(dropped, output, blocks !== undefined)
       const hasCommentary = answersOf(output).length < output.filter(isMessage).length
       return toModelResponse({
         text,
@@ -173,14 +175,22 @@ export function createResponsesReader(
           .flatMap((item) => fieldsOf(item, 'refusal'))
           .join(''),
         reasoningText: toReasoningText(output) + thoughts,
-        toolCalls: output.map(toToolCall).filter((call) => call !== undefined),
+        toolCalls,
+        vendorTurn: blocks && { provider: initial.provider, model: initial.model, blocks },
         sources: sources.list(),
+        files: output.flatMap(toFile),
         finishReason: reason === 'failed' ? 'other' : reason,
         model: model || initial.model,
         usage: toUsage(usage),
         providerCostUsd: toStatedCostUsd(usage, response.cost),
         serviceTier: textOf(response.service_tier),
-        notes: [...requestNotes, ...notes, ...(hasCommentary ? [COMMENTARY_NOTE] : NO_NOTES), ...dropped.notes()],
+        notes: [
+          ...requestNotes,
+          ...notes,
+          ...(hasCommentary ? [COMMENTARY_NOTE] : NO_NOTES),
+          ...dropped.notes(),
+          ...toHostedCallNotes(output),
+        ],
       })
     },
   }
@@ -240,20 +250,15 @@ function addSources(sources: SourceList, response: ForeignRecord, output: readon
 
 const NO_MESSAGE: ForeignRecord = {}
 
-function addDropped(dropped: DroppedKinds, output: readonly unknown[]): void {
+/** `isReturned`: whether the items go back with the results of tool calls, so that encrypted reasoning is kept. */
+function addDropped(dropped: DroppedKinds, output: readonly unknown[], isReturned: boolean): void {
   for (const item of output.map(recordOf)) {
-    if (typeof item.type === 'string') dropped.add(item.type)
-    dropped.addFields(item, ['encrypted_content', 'content_filters', 'content_filter_results'])
+    if (typeof item.type === 'string' && !(item.type === 'image_generation_call' && item.result)) dropped.add(item.type)
+    if (!isReturned) dropped.addFields(item, ['encrypted_content'])
+    dropped.addFields(item, ['content_filters', 'content_filter_results'])
     for (const part of listOf(item.content).map(recordOf)) {
       if (typeof part.type === 'string') dropped.add(part.type)
       dropped.addFields(part, ['logprobs'])
     }
   }
-}
-
-function toToolCall(item: unknown): ToolCall | undefined {
-  const { type, call_id, id, name, arguments: given, input } = recordOf(item)
-  if (type !== 'function_call' && type !== 'custom_tool_call') return undefined
-  const callId = textOf(call_id) ?? textOf(id)
-  return { ...(callId && { id: callId }), name: textOf(name) ?? '', arguments: textOf(given) ?? textOf(input) ?? '' }
 }
