@@ -18,13 +18,16 @@ export function toAttemptContext(context: CallContext | AttemptContext, signal: 
     complete: context.complete,
     budget: context.budget,
     sharedBudgets: context.sharedBudgets,
+    answerCaching: context.answerCaching,
     onDelta: context.onDelta,
     onReasoning: context.onReasoning,
     beforeRepeat: context.beforeRepeat,
+    announcesFirst: context.announcesFirst,
     onRetry: context.onRetry,
     onAttempt: context.onAttempt,
     onActivity: 'onActivity' in context ? context.onActivity : undefined,
     engineMaxTokens: 'engineMaxTokens' in context ? context.engineMaxTokens : undefined,
+    queueLimit: 'queueLimit' in context ? context.queueLimit : undefined,
     progress: 'progress' in context ? context.progress : newProgress(),
   }
   return complete

@@ -41,7 +41,7 @@ export const attemptLedger = ({ price, isSimulated }: LedgerDeps, clock: Clock):
   const costOf = (request: PreparedRequest, outcome: Outcome, signal: AbortSignal): PendingCost => {
     const { model, usage, providerCostUsd, serviceTier } = outcome
     if (providerCostUsd !== undefined) return { costUsd: providerCostUsd, source: 'provider' }
-    if (!usage || usage.source === 'unknown') return undefined
+    if (!usage) return undefined
     try {
       const cost = price(request.provider, { model, requestedModel: request.model, serviceTier }, usage)
       return cost instanceof Promise ? costWithinGrace(cost, signal, clock) : cost
@@ -186,7 +186,9 @@ async function costWithinGrace(cost: Promise<Cost | undefined>, signal: AbortSig
   }
 }
 
-const isTimeout = (error: unknown): boolean => OrchestratorError.is(error) && error.details.timeout !== undefined
+/** Replayed requests reject with a timeout that no signal reports. */
+const isTimeout = (error: unknown): boolean =>
+  OrchestratorError.is(error) && (error.code === 'STEP_TIMEOUT' || error.details.timeout !== undefined)
 
 function usageOfFailure(
   request: PreparedRequest,

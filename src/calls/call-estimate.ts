@@ -1,4 +1,4 @@
-import type { PricedAnswer } from '../domain/execution/model-call.ts'
+import { type PricedAnswer, reasoningBudgetOf } from '../domain/execution/model-call.ts'
 import type { Cost, Usage } from '../domain/execution/usage.ts'
 import type { EstimateCall, PreparedRequest } from './call.ts'
 
@@ -24,8 +24,10 @@ export const createCallEstimate =
   ({ price, isSimulated }: CallEstimateDeps): EstimateCall =>
   (request) => {
     const { provider, model, settings } = request
+    const { arguments: operationArguments } = request
     const inputTokens = estimatedInputTokens(request)
-    const outputTokens = settings.maxTokens ?? DEFAULT_MAX_TOKENS
+    // Operations use no tokens.
+    const outputTokens = operationArguments ? 0 : (settings.maxTokens ?? DEFAULT_MAX_TOKENS) + reasoningBudgetOf(settings)
     const simulated = isSimulated(provider)
     if (simulated) return { inputTokens, outputTokens, simulated, costUsd: undefined }
     const usage = { inputTokens, outputTokens, totalTokens: inputTokens + outputTokens, source: 'estimated' } as const

@@ -2,6 +2,7 @@ import type { Target } from '../domain/definition/flow-definition.ts'
 import type { ModelRequest, ModelResponse } from '../domain/execution/model-call.ts'
 import type { CallObservation, CallStart } from '../domain/execution/observation.ts'
 import type { Attempt } from '../domain/execution/step-result.ts'
+import type { CallOrigin } from '../domain/tools/call-origin.ts'
 import type { ErrorInfo } from '../errors/orchestrator-error.ts'
 
 /**
@@ -9,15 +10,24 @@ import type { ErrorInfo } from '../errors/orchestrator-error.ts'
  * attempt. The step runner calls once per step, iteration and sample.
  */
 
+/** The model that wrote what a request continues. */
+export interface Writer extends Target {
+  /** Whether no other member of its pool may answer. Without it the writer is the first to be asked while it works. */
+  readonly only?: true
+}
+
 /** One logical request: the models that may answer it, and the prompt for each. */
 export interface CallRequest {
   /** First the provider and model of the step, then its fallbacks. */
   readonly targets: readonly Target[]
   /**
    * Builds the request for one target. Called once per target, before its first attempt, because each provider may see
-   * different context. Rejects with DATA_SHARING_DENIED. Implemented by `createStepPrompt`.
+   * different context; for a pool, once per member that is asked. Rejects with DATA_SHARING_DENIED. Implemented by
+   * `createStepPrompt`.
    */
   readonly prepare: (target: Target) => Promise<PreparedRequest> | PreparedRequest
+  /** Present if the request continues what a member of a pool wrote. */
+  readonly writer?: Writer
 }
 
 /** A request to one model of one provider account. */
@@ -29,6 +39,17 @@ export interface PreparedRequest extends ModelRequest {
    * is set, so implementations must cache the count.
    */
   readonly countInputTokens: () => Promise<number>
+  /** The step for which the request is made; functions, HTTP operations and MCP tools use it. */
+  readonly origin?: CallOrigin
+  /** Number of the key to use, from 0, for a provider with several keys. Set by the layer `balance`. */
+  readonly account?: number
+  /**
+   * Present for a pool, whose request holds no prompt: returns the request to one of its members, the same one for
+   * every attempt of the call. Rejects with DATA_SHARING_DENIED.
+   */
+  readonly prepareFor?: CallRequest['prepare']
+  /** Present for a pool whose request continues what one of its members wrote. */
+  readonly writer?: Writer
 }
 
 /** Options and callbacks of one call. One object per call; layers must not keep it. */
@@ -60,6 +81,8 @@ export interface CallContext {
   readonly budget?: Budget
   /** The budgets over many flows that the flow counts against; one object shared by all its calls. */
   readonly sharedBudgets?: SharedBudgets
+  /** Present if the answer may be kept, and an answer that was kept may be served. */
+  readonly answerCaching?: AnswerCaching
   /** Receives the text of the answer in chunks, in order. If present, the request is streamed. */
   readonly onDelta?: (text: string) => void
   /** Receives reasoning text that the provider sends separately from the answer. */
@@ -69,6 +92,8 @@ export interface CallContext {
    * and the next one. Implemented by announceNext of the step runner.
    */
   readonly beforeRepeat?: (request: PreparedRequest) => Promise<void>
+  /** Whether `beforeRepeat` is called before the first attempt too, because a pool decides only then whom it asks. */
+  readonly announcesFirst?: boolean
   /** Called before each wait for another attempt, and before each fallback. */
   readonly onRetry?: (retry: RetryNotice) => void
   /**
@@ -81,6 +106,24 @@ export interface CallContext {
    * module.
    */
   readonly observe?: (call: Pick<CallStart, 'provider' | 'model' | 'streamed'>) => CallObservation
+}
+
+/** How the answer of one call may be kept and served again. */
+export interface AnswerCaching {
+  /** The flow or user that may get the answer, or all users, as text. */
+  readonly scope: string
+  readonly flowId: string
+  /** From 1 with `samples`, because each sample is an answer of its own; otherwise 0. */
+  readonly sample: number
+  /** Milliseconds for which an answer is served; default: those of the configuration. */
+  readonly ttlMs?: number
+  /** Whether the reasoning beside the answer may be kept with it. */
+  readonly keepsReasoning: boolean
+  /**
+   * Receives the function that keeps the answer of a request. The caller calls it when the answer has proved to be of
+   * use; an answer that does not fit its schema must not be served again.
+   */
+  readonly onAnswer: (keep: () => void) => void
 }
 
 /** Announces another attempt. */
@@ -151,6 +194,11 @@ export interface AttemptContext extends Omit<CallContext, 'observe'> {
   readonly engineMaxTokens?: number
   /** Called once per chunk from the provider, with or without text. */
   readonly onActivity?: () => void
+  /**
+   * Set for a member of a pool and for one of several keys, which are left and not waited for: a pause is an error
+   * then, and so is a queue of rates in which this many calls wait.
+   */
+  readonly queueLimit?: number
 }
 
 /**

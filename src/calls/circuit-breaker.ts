@@ -1,8 +1,10 @@
 import type { Clock } from '../async/clock.ts'
 import { withCallFacts } from '../domain/execution/call-facts.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import type { FindStanding } from './balance/standing.ts'
 import type { AttemptContext, CallLayer, PreparedRequest } from './call.ts'
 import { wasNeverConnected } from './never-connected.ts'
+import { accountOf } from './rates/account-name.ts'
 
 export interface CircuitBreakerSettings {
   /**
@@ -66,16 +68,23 @@ function createCircuits({ failureThreshold, openMs }: CircuitBreakerSettings, cl
  * own circuit; a connection that could not be made opens that of the provider. Only PROVIDER_UNAVAILABLE counts,
  * because rejections and rate limits show that the provider is up. While a circuit is open, calls fail at once with
  * PROVIDER_UNAVAILABLE (`details.circuit` is `open`). Afterwards the outcome of one probing call closes or reopens it.
+ * Every run of a service has circuits of its own, so that one that was started again is called at once.
  */
-export const circuitBreaker = (settings: CircuitBreakerSettings, clock: Clock): CallLayer => {
+export const circuitBreaker = (settings: CircuitBreakerSettings, clock: Clock, standing?: FindStanding): CallLayer => {
   const providers = createCircuits(settings, clock)
   const models = createCircuits(settings, clock)
 
-  const enter = ({ provider, model }: PreparedRequest): readonly Circuit[] => {
+  const namesOf = (request: PreparedRequest): Names => {
+    const found = standing?.(request.provider)
+    const account = found ? `${accountOf(request)} (run ${found.run})` : accountOf(request)
+    return { account, model: found ? `${account}/${request.model}` : modelOf(request) }
+  }
+
+  const enter = ({ provider }: PreparedRequest, { account, model }: Names): readonly Circuit[] => {
     if (providers.isEmpty() && models.isEmpty()) return NONE
-    const ofProvider = providers.enter(provider, provider)
+    const ofProvider = providers.enter(account, provider)
     try {
-      const ofModel = models.enter(`${provider}/${model}`, provider)
+      const ofModel = models.enter(model, provider)
       return [ofProvider, ofModel].filter((circuit) => circuit !== undefined)
     } catch (error) {
       if (ofProvider) ofProvider.probing = false
@@ -83,39 +92,42 @@ export const circuitBreaker = (settings: CircuitBreakerSettings, clock: Clock): 
     }
   }
 
-  const answered = ({ provider, model }: PreparedRequest) => {
-    if (!providers.isEmpty()) providers.answered(provider)
-    if (!models.isEmpty()) models.answered(`${provider}/${model}`)
+  const answered = ({ account, model }: Names) => {
+    if (!providers.isEmpty()) providers.answered(account)
+    if (!models.isEmpty()) models.answered(model)
   }
 
-  const settle = (request: PreparedRequest, { signal }: AttemptContext, error: unknown) => {
+  const settle = (request: PreparedRequest, names: Names, { signal }: AttemptContext, error: unknown) => {
     // An abort says nothing about the provider, unless the provider was silent for its whole share of the time.
     if (signal.aborted && !isShareTimeout(signal.reason, request)) return
     const ending: unknown = signal.aborted ? signal.reason : error
-    if (!OrchestratorError.is(ending) || ending.code !== 'PROVIDER_UNAVAILABLE') answered(request)
-    else if (wasNeverConnected(ending)) providers.failed(request.provider)
+    if (!OrchestratorError.is(ending) || ending.code !== 'PROVIDER_UNAVAILABLE') answered(names)
+    // A service that does not run yet has not failed.
+    else if (ending.details.notSent === true) return
+    else if (wasNeverConnected(ending)) providers.failed(names.account)
     else {
-      providers.answered(request.provider)
-      models.failed(`${request.provider}/${request.model}`)
+      providers.answered(names.account)
+      models.failed(names.model)
     }
   }
 
   return (next) => (request, context) => {
+    const names = namesOf(request)
     let probed: readonly Circuit[]
     try {
-      probed = enter(request)
+      probed = enter(request, names)
     } catch (error) {
       return Promise.reject(error)
     }
     return next(request, context).then(
       (response) => {
         for (const circuit of probed) circuit.probing = false
-        answered(request)
+        answered(names)
         return response
       },
       (error) => {
         for (const circuit of probed) circuit.probing = false
-        settle(request, context, error)
+        settle(request, names, context, error)
         throw error
       },
     )
@@ -123,6 +135,14 @@ export const circuitBreaker = (settings: CircuitBreakerSettings, clock: Clock): 
 }
 
 const NONE: readonly Circuit[] = []
+
+/** Names of the circuits of a call. */
+interface Names {
+  readonly account: string
+  readonly model: string
+}
+
+const modelOf = (request: PreparedRequest): string => `${accountOf(request)}/${request.model}`
 
 /** Compares the model too: a failed sibling step aborts this call with its own error. */
 const isShareTimeout = (reason: unknown, { provider, model }: PreparedRequest): boolean =>

@@ -1,10 +1,17 @@
 import { type Clock, systemClock } from '../async/clock.ts'
 import { untilAborted } from '../async/until-aborted.ts'
+import type { PoolSettings } from '../config/pools/pool-settings.ts'
 import type { ModelResponse } from '../domain/execution/model-call.ts'
 import { plausibleUsage } from '../domain/execution/usage.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import { type AnswerCacheDeps, answerCache } from './answers/answer-cache.ts'
+import { sharedBeginnings } from './answers/shared-beginning.ts'
 import { toAttemptContext } from './attempt-context.ts'
 import { attemptLedger, type LedgerDeps } from './attempt-ledger.ts'
+import { balance } from './balance/balance.ts'
+import { keyGroups, poolGroups } from './balance/groups.ts'
+import { withPools } from './balance/pool-request.ts'
+import type { FindStanding } from './balance/standing.ts'
 import type { AttemptCall, AttemptContext, Call, CallLayer, CallResponse, PreparedRequest } from './call.ts'
 import { CIRCUIT_BREAKER_DEFAULTS, type CircuitBreakerSettings, circuitBreaker } from './circuit-breaker.ts'
 import { fallback } from './fallback.ts'
@@ -22,6 +29,7 @@ export interface AttemptOptions {
   readonly onReasoning?: (text: string) => void
   readonly onVoid?: () => void
   readonly onActivity?: () => void
+  readonly account?: number
 }
 
 export interface CallDeps extends LedgerDeps, Pick<RateLimitDeps, 'ratesOf' | 'loadProvider' | 'sharedRates' | 'warn'> {
@@ -29,15 +37,25 @@ export interface CallDeps extends LedgerDeps, Pick<RateLimitDeps, 'ratesOf' | 'l
   readonly attempt: (request: PreparedRequest, options: AttemptOptions) => Promise<ModelResponse>
   /** Implemented by createPriceBook. */
   readonly worstCaseUsd: WorstCaseUsd
+  /** Present where steps may ask for kept answers. */
+  readonly answers?: AnswerCacheDeps
   readonly retry?: Partial<RetrySettings>
   readonly circuitBreaker?: Partial<CircuitBreakerSettings>
+  /** Absent if none is configured. */
+  readonly pools?: Readonly<Record<string, PoolSettings>>
+  /** Number of keys of every provider that has several; absent if none has. */
+  readonly keyCounts?: ReadonlyMap<string, number>
+  /** Whether a provider is configured and active. Called for members of pools before each call. */
+  readonly isUsable?: (provider: string) => boolean
+  /** Standing of the services behind providers. Absent where there are none. */
+  readonly standing?: FindStanding
   readonly clock?: Clock
 }
 
 /**
  * Builds the layers around every request to a provider. Called once per Polyphony instance, because all flows share
- * rates and circuits. Order from the outside in: total timeout, fallbacks, retries, then around every attempt:
- * announcement, limits, rate limit, circuit breaker, ledger, stream timeouts.
+ * rates and circuits. Order from the outside in: total timeout, fallbacks, retries, pools, keys, then around every
+ * attempt: announcement, kept answers, shared beginnings, limits, rate limit, circuit breaker, ledger, stream timeouts.
  */
 export function createCall(deps: CallDeps): Call {
   const clock = deps.clock ?? systemClock
@@ -46,21 +64,33 @@ export function createCall(deps: CallDeps): Call {
   const { ratesOf, loadProvider, sharedRates, warn } = deps
   const layers: readonly CallLayer[] = [
     retry(retrySettings, clock),
+    ...balanceLayers(deps, clock),
     announcedRepeats,
+    ...(deps.answers ? [answerCache(deps.answers, clock)] : []),
+    sharedBeginnings(clock),
     limits(deps.worstCaseUsd),
     rateLimit({ ratesOf, loadProvider, sharedRates, warn, retryAfterCapMs, jitterMs }, clock),
-    circuitBreaker({ ...CIRCUIT_BREAKER_DEFAULTS, ...deps.circuitBreaker }, clock),
+    circuitBreaker({ ...CIRCUIT_BREAKER_DEFAULTS, ...deps.circuitBreaker }, clock, deps.standing),
     attemptLedger(deps, clock),
     streamTimeout(clock),
   ]
   const oneTarget = layers.reduceRight((next, layer) => layer(next), send(deps))
-  const wholeCall = totalTimeout(clock, fallback(oneTarget, clock))
+  const plainCall = totalTimeout(clock, fallback(oneTarget, clock))
+  const wholeCall: typeof plainCall = deps.pools ? (request, context) => plainCall(withPools(request), context) : plainCall
 
   return (request, context) => {
     if (context.signal.aborted) return Promise.reject(context.signal.reason)
     if (context.observe) return observedCall(wholeCall, clock, request, context, context.observe)
     return wholeCall(request, toAttemptContext(context))
   }
+}
+
+/** The layers that choose whom to ask; none where nothing is to be chosen. */
+function balanceLayers({ pools, keyCounts, isUsable = () => true, standing }: CallDeps, clock: Clock): readonly CallLayer[] {
+  const groupDeps = { clock, isUsable, ...(standing && { standing }) }
+  const ofPools = pools && balance(poolGroups(pools, groupDeps), clock)
+  const ofKeys = keyCounts && balance(keyGroups(keyCounts, groupDeps), clock)
+  return [ofPools, ofKeys].filter((layer) => layer !== undefined)
 }
 
 function toCallResponse(
@@ -75,6 +105,10 @@ function toCallResponse(
     refusal: answer.refusal,
     reasoningText: answer.reasoningText,
     toolCalls: answer.toolCalls,
+    vendorTurn: answer.vendorTurn,
+    files: answer.files,
+    value: answer.value,
+    isPaused: answer.isPaused,
     sources: answer.sources,
     finishReason: answer.finishReason,
     model: answer.model,
@@ -101,8 +135,9 @@ const send = ({ attempt, isSimulated }: CallDeps): AttemptCall => {
   }
   return (request, context) => {
     const { signal, onDelta, onReasoning, onActivity } = context
+    const { account } = request
     const onVoid = onDelta && (() => void (signal.aborted || notifyVoid(request, context)))
-    return untilAborted(start(request, { signal, onDelta, onReasoning, onVoid, onActivity }), signal).then(
+    return untilAborted(start(request, { signal, onDelta, onReasoning, onVoid, onActivity, account }), signal).then(
       (answer) => toCallResponse(answer, request, isSimulated?.(request.provider) ?? false, context),
       (error) => {
         if (signal.aborted) throw signal.reason

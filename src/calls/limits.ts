@@ -1,6 +1,8 @@
 import { untilAborted } from '../async/until-aborted.ts'
 import { callFactsOf } from '../domain/execution/call-facts.ts'
+import { reasoningBudgetOf } from '../domain/execution/model-call.ts'
 import type { Attempt } from '../domain/execution/step-result.ts'
+import { MAX_HOSTED_CALLS } from '../domain/tools/tool-fields.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { AttemptCall, AttemptContext, Budget, CallLayer, CallResponse, PreparedRequest, Reservation, Spend } from './call.ts'
 import { DEFAULT_MAX_TOKENS } from './call-estimate.ts'
@@ -10,6 +12,7 @@ import { wasNeverConnected } from './never-connected.ts'
 const COST_TOLERANCE_USD = 1e-12
 
 const NOTHING: Spend = { costUsd: 0, tokens: 0 }
+const NO_TOOLS: readonly string[] = []
 
 export interface BudgetLimits {
   readonly maxCostUsd?: number
@@ -94,17 +97,19 @@ function exceeded(limit: string, max: number, spent: number, reserved: number, n
   return new OrchestratorError('LIMIT_EXCEEDED', message, { details: { limit, max, spent, reserved, needed } })
 }
 
-/** Maximum cost of one request in US dollars; `undefined` if the model has no known price. */
+/** Maximum cost of one request in US dollars; `undefined` if the model or a hosted tool has no known price. */
 export type WorstCaseUsd = (
   provider: string,
   model: string,
   inputTokens: number,
   maxOutputTokens: number,
+  hostedTools?: readonly string[],
 ) => Promise<number | undefined> | number | undefined
 
 /**
  * Reserves the worst case before every attempt, in the limits of its flow and in the budgets over many flows, and
- * settles both with the ledger row of the attempt. Only figures reported by the provider free the rest of a
+ * settles both with the ledger row of the attempt. The fees of hosted tools are no part of that row, so that an attempt
+ * with an answer keeps their reservation. Only figures reported by the provider free the rest of a
  * reservation: with estimates the actual sum could exceed the limit.
  */
 export const limits = (worstCaseUsd: WorstCaseUsd): CallLayer => {
@@ -119,20 +124,30 @@ async function withinLimits(
   worstCaseUsd: WorstCaseUsd,
 ): Promise<CallResponse> {
   const { budget, sharedBudgets, signal } = context
-  const { provider, model, settings } = request
-  const maxTokens = settings.maxTokens ?? budget?.defaultMaxTokens ?? DEFAULT_MAX_TOKENS
-  const bounded = settings.maxTokens === undefined ? { ...request, settings: { ...settings, maxTokens } } : request
+  const { provider, model, settings, hostedTools = NO_TOOLS } = request
+  const limitsCost = budget?.limitsCost === true || sharedBudgets?.limitsCost === true
+  // Operations use no tokens.
+  const isOperation = request.arguments !== undefined
+  const maxTokens = isOperation ? 0 : (settings.maxTokens ?? budget?.defaultMaxTokens ?? DEFAULT_MAX_TOKENS)
+  const engineSetsTokens = !isOperation && settings.maxTokens === undefined
+  const boundsTools = limitsCost && hostedTools.length > 0
+  const bounds = {
+    ...(engineSetsTokens && { settings: { ...settings, maxTokens } }),
+    ...(boundsTools && { maxHostedCalls: MAX_HOSTED_CALLS }),
+  }
+  const bounded: PreparedRequest = engineSetsTokens || boundsTools ? { ...request, ...bounds } : request
+  let fees = 0
   const needed = await untilAborted(worstCase(), signal)
   const settle = await reserveBoth(needed, context)
 
   // Remains the outcome if there is no ledger row, because then nothing was sent.
   let actual: Partial<Spend> = NOTHING
   const onAttempt = (attempt: Attempt) => {
-    actual = spentBy(attempt)
+    actual = spentBy(attempt, fees)
     context.onAttempt(attempt)
   }
   try {
-    const engineMaxTokens = settings.maxTokens === undefined ? maxTokens : undefined
+    const engineMaxTokens = engineSetsTokens ? maxTokens : undefined
     return await next(bounded, { ...context, onAttempt, engineMaxTokens })
   } catch (error) {
     if (actual !== NOTHING && mayBeBilled(error)) actual = UNKNOWN
@@ -145,11 +160,18 @@ async function withinLimits(
 
   async function worstCase(): Promise<Spend> {
     const inputTokens = await request.countInputTokens()
-    const tokens = inputTokens + maxTokens
-    if (!budget?.limitsCost && !sharedBudgets?.limitsCost) return { costUsd: 0, tokens }
-    const costUsd = await worstCaseUsd(provider, model, inputTokens, maxTokens)
-    if (costUsd === undefined) throw unpriced(provider, model, budget?.limitsCost ? 'limits.maxCostUsd' : 'a budget of costs')
-    return { costUsd, tokens }
+    // Some vendors add the budget of reasoning to the tokens of the answer.
+    const outputTokens = maxTokens + reasoningBudgetOf(settings)
+    const tokens = inputTokens + outputTokens
+    if (!limitsCost) return { costUsd: 0, tokens }
+    const costUsd = await worstCaseUsd(provider, model, inputTokens, outputTokens)
+    const withTools =
+      hostedTools.length > 0 ? await worstCaseUsd(provider, model, inputTokens, outputTokens, hostedTools) : costUsd
+    const reason = budget?.limitsCost ? 'limits.maxCostUsd' : 'a budget of costs'
+    if (costUsd === undefined) throw unpriced(provider, model, reason)
+    if (withTools === undefined) throw unpricedTools(provider, model, hostedTools, reason)
+    fees = withTools - costUsd
+    return { costUsd: withTools, tokens }
   }
 }
 
@@ -186,13 +208,22 @@ const mayBeBilled = (error: unknown): boolean =>
   callFactsOf(error).status === undefined &&
   !wasNeverConnected(error)
 
-const spentBy = ({ usage, cost, costSource }: Attempt): Partial<Spend> => {
+const spentBy = ({ usage, cost, costSource }: Attempt, fees: number): Partial<Spend> => {
   if (!usage) return { costUsd: cost ?? 0, tokens: 0 }
   const reported = usage.source === 'reported'
+  const isKnown = cost !== undefined && (reported || costSource === 'provider')
   return {
-    costUsd: reported || costSource === 'provider' ? cost : undefined,
+    costUsd: isKnown ? cost + fees : undefined,
     tokens: reported ? usage.totalTokens : undefined,
   }
+}
+
+function unpricedTools(provider: string, model: string, hostedTools: readonly string[], reason: string): OrchestratorError {
+  const named = hostedTools.map((tool) => `hosted/${tool}`).join(', ')
+  const message = `Expected known fees of ${named} at ${provider}/${model}, because ${reason} is set; configure hostedPerTurn in its entry of prices`
+  return new OrchestratorError('LIMIT_EXCEEDED', message, {
+    details: { reason: 'unpriced', limit: 'maxCostUsd', provider, model, hostedTools },
+  })
 }
 
 function unpriced(provider: string, model: string, reason: string): OrchestratorError {

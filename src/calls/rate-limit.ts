@@ -1,10 +1,12 @@
 import { type Clock, wait } from '../async/clock.ts'
 import { untilAborted } from '../async/until-aborted.ts'
 import { callFactsOf, withCallFacts } from '../domain/execution/call-facts.ts'
+import { reasoningBudgetOf } from '../domain/execution/model-call.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { AttemptCall, AttemptContext, CallLayer, CallResponse, PreparedRequest } from './call.ts'
-import { createGate, type Gate, type Rates } from './gate.ts'
+import { createGate, type Gate, type Pass, type Rates } from './gate.ts'
 import { type AccountClosures, createAccountClosures } from './rates/account-closures.ts'
+import { accountOf } from './rates/account-name.ts'
 import { createSharedGate } from './rates/shared-gate.ts'
 import type { SharedRates } from './rates/shared-rates.ts'
 
@@ -39,17 +41,20 @@ export const rateLimit = (deps: RateLimitDeps, clock: Clock): CallLayer => {
   const closures = sharedRates && createAccountClosures(sharedRates, clock, warn)
   const gates = new Map<string, Promise<Gate>>()
   const heldUntil = new Map<string, number>()
+  /** Calls that wait for the rates of their account. */
+  const queued = new Map<string, number>()
 
-  const gateOf = (provider: string, rates: Rates): Promise<Gate> => {
-    const known = gates.get(provider)
+  const gateOf = (request: PreparedRequest, rates: Rates): Promise<Gate> => {
+    const account = accountOf(request)
+    const known = gates.get(account)
     if (known) return known
-    const gate = openGate(provider, rates)
-    gates.set(provider, gate)
+    const gate = openGate(request.provider, account, rates)
+    gates.set(account, gate)
     return gate
   }
 
-  const openGate = async (account: string, rates: Rates): Promise<Gate> => {
-    const [fallback] = await Promise.all([createGate(rates, clock), loadProvider?.(account).catch(() => undefined)])
+  const openGate = async (provider: string, account: string, rates: Rates): Promise<Gate> => {
+    const [fallback] = await Promise.all([createGate(rates, clock), loadProvider?.(provider).catch(() => undefined)])
     if (!sharedRates) return fallback
     return createSharedGate({ account, rates, shared: sharedRates, fallback, clock, warn, jitterMs })
   }
@@ -74,12 +79,27 @@ export const rateLimit = (deps: RateLimitDeps, clock: Clock): CallLayer => {
     if (!OrchestratorError.is(error) || error.code !== 'PROVIDER_RATE_LIMITED') return
     const { retryAfterMs } = callFactsOf(error)
     if (retryAfterMs === undefined || retryAfterMs > retryAfterCapMs) return
-    void closures?.close(request.provider, retryAfterMs)
+    void closures?.close(accountOf(request), retryAfterMs)
     const until = Math.max(heldUntil.get(target) ?? 0, clock.now() + retryAfterMs)
     heldUntil.delete(target)
     heldUntil.set(target, until)
     const [oldest] = heldUntil.keys()
     if (heldUntil.size > MAX_HELD && oldest !== undefined) heldUntil.delete(oldest)
+  }
+
+  const enterGate = async (request: PreparedRequest, context: AttemptContext, rates: Rates): Promise<Pass> => {
+    const { signal, queueLimit } = context
+    const account = accountOf(request)
+    const waiting = queued.get(account) ?? 0
+    if (queueLimit !== undefined && waiting >= queueLimit) throw queueFull(request, waiting)
+    queued.set(account, waiting + 1)
+    try {
+      const gate = await untilAborted(gateOf(request, rates), signal)
+      const tokens = rates.tokensPerMinute === undefined ? 0 : await untilAborted(worstCaseTokens(request), signal)
+      return await gate.enter(tokens, signal, (leftMs) => findPauseTooLong(request, context, leftMs, clock))
+    } finally {
+      queued.set(account, (queued.get(account) ?? 1) - 1)
+    }
   }
 
   const throughGate = async (
@@ -88,10 +108,7 @@ export const rateLimit = (deps: RateLimitDeps, clock: Clock): CallLayer => {
     context: AttemptContext,
     rates: Rates,
   ): Promise<CallResponse> => {
-    const { signal } = context
-    const gate = await untilAborted(gateOf(request.provider, rates), signal)
-    const tokens = rates.tokensPerMinute === undefined ? 0 : await untilAborted(worstCaseTokens(request), signal)
-    const pass = await gate.enter(tokens, signal, (leftMs) => findPauseTooLong(request, context, leftMs, clock))
+    const pass = await enterGate(request, context, rates)
     try {
       const response = await next(request, context)
       pass.correct(response.usage.totalTokens)
@@ -124,7 +141,7 @@ export const rateLimit = (deps: RateLimitDeps, clock: Clock): CallLayer => {
 const isLimited = ({ maxConcurrency, requestsPerMinute, tokensPerMinute }: Rates): boolean =>
   maxConcurrency !== undefined || requestsPerMinute !== undefined || tokensPerMinute !== undefined
 
-const nameOf = ({ provider, model }: PreparedRequest): string => `${provider}/${model}`
+const nameOf = (request: PreparedRequest): string => `${accountOf(request)}/${request.model}`
 
 /** Waits while another process has closed the account, for calls that take no slot. */
 async function afterClosure(
@@ -136,7 +153,7 @@ async function afterClosure(
 ): Promise<CallResponse> {
   const { signal } = context
   for (;;) {
-    const known = closures.leftMs(request.provider)
+    const known = closures.leftMs(accountOf(request))
     const leftMs = typeof known === 'number' ? known : await untilAborted(known, signal)
     if (leftMs <= 0) return next(request, context)
     const error = findPauseTooLong(request, context, leftMs, clock)
@@ -145,15 +162,25 @@ async function afterClosure(
   }
 }
 
-const findPauseTooLong = (request: PreparedRequest, { progress }: AttemptContext, leftMs: number, clock: Clock) =>
-  clock.now() + leftMs >= (progress.endsAtMs ?? Number.POSITIVE_INFINITY) ? pauseTooLong(request, leftMs) : undefined
+function findPauseTooLong(request: PreparedRequest, { progress, queueLimit }: AttemptContext, leftMs: number, clock: Clock) {
+  // A member of a pool is left for another one.
+  if (queueLimit !== undefined) return pauseTooLong(request, leftMs, 'now')
+  const isTooLong = clock.now() + leftMs >= (progress.endsAtMs ?? Number.POSITIVE_INFINITY)
+  return isTooLong ? pauseTooLong(request, leftMs, 'in the remaining time') : undefined
+}
 
-/** The provider has asked for a pause that ends after the time of the call. */
-function pauseTooLong({ provider, model }: PreparedRequest, retryAfterMs: number): OrchestratorError {
-  const message = `Expected ${provider}/${model} to accept a request in the remaining time; it has asked for a pause of another ${retryAfterMs} ms`
+function queueFull({ provider, model }: PreparedRequest, waiting: number): OrchestratorError {
+  const message = `Expected a place in the queue for the rates of ${provider}/${model}; ${waiting} requests wait in it`
+  const error = new OrchestratorError('PROVIDER_RATE_LIMITED', message, { details: { provider, model, queue: 'full' } })
+  return withCallFacts(error, { generated: false })
+}
+
+/** The provider has asked for a pause that is longer than the call may wait. */
+function pauseTooLong({ provider, model }: PreparedRequest, retryAfterMs: number, within: string): OrchestratorError {
+  const message = `Expected ${provider}/${model} to accept a request ${within}; it has asked for a pause of another ${retryAfterMs} ms`
   const error = new OrchestratorError('PROVIDER_RATE_LIMITED', message, { details: { provider, model, retryAfterMs } })
   return withCallFacts(error, { retryAfterMs, generated: false })
 }
 
 const worstCaseTokens = async ({ countInputTokens, settings }: PreparedRequest): Promise<number> =>
-  (await countInputTokens()) + (settings.maxTokens ?? 0)
+  (await countInputTokens()) + (settings.maxTokens ?? 0) + reasoningBudgetOf(settings)

@@ -28,10 +28,13 @@ export const retry = (settings: RetrySettings, clock: Clock): CallLayer => {
   }
 }
 
-/** Starts every attempt but the first only after `beforeRepeat`, whether it repeats a request or goes to a fallback. */
+/**
+ * Starts every attempt but the first only after `beforeRepeat`, whether it repeats a request or goes to a fallback;
+ * with `announcesFirst` the first one as well.
+ */
 export const announcedRepeats: CallLayer = (next) => (request, context) => {
-  const { beforeRepeat, progress, signal } = context
-  if (progress.attempts === 0 || !beforeRepeat) return next(request, context)
+  const { beforeRepeat, announcesFirst, progress, signal } = context
+  if ((progress.attempts === 0 && !announcesFirst) || !beforeRepeat) return next(request, context)
   return untilAborted(beforeRepeat(request), signal).then(() => next(request, context))
 }
 

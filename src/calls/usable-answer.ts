@@ -26,12 +26,22 @@ const CUT_NOTES: Readonly<Partial<Record<FinishReason, CutNote>>> = {
  */
 export function unusable(answer: CallResponse, request: PreparedRequest, context: AttemptContext): OrchestratorError | undefined {
   const { finishReason } = answer
-  const empty = isBlank(answer.text)
+  const empty = isBlank(answer.text) && !hasOtherContent(answer, request)
   const refused = finishReason === 'refusal' || answer.refusal !== undefined
   if (!refused && !empty && !(context.complete && answer.cut)) return undefined
   const error = refused ? refusalError(answer) : empty ? emptyError(answer, request, context) : cutError(answer)
   return withCallFacts(error, { generated: true, usage: answer.usage, model: answer.model, answer })
 }
+
+/**
+ * Whether an answer without text is usable: it calls tools that the request offered, is a value or a file, or is
+ * continued in the next request.
+ */
+const hasOtherContent = ({ toolCalls, files, value, isPaused }: CallResponse, { tools }: PreparedRequest): boolean =>
+  isPaused === true ||
+  (tools !== undefined && toolCalls !== undefined && toolCalls.length > 0) ||
+  (files !== undefined && files.length > 0) ||
+  value !== undefined
 
 function refusalError({ provider, requestedModel: model, finishReason }: CallResponse): OrchestratorError {
   return new OrchestratorError('CONTENT_FILTERED', `The model refused to answer (${provider}/${model})`, {
