@@ -44,6 +44,8 @@ export const critiqueExecutor: Executor = {
     }))
   },
   loop: (definition) => loopSteps(getLoopRoles(definition, REVIEW_ACTIONS)),
+  verdicts: (definition) =>
+    asksForVerdicts(definition) ? getLoopRoles(definition, REVIEW_ACTIONS).reviewers.map(({ id }) => id) : [],
   implicitInputs: (definition) => loopInputs(getLoopRoles(definition, REVIEW_ACTIONS)),
   nearest: (definition) => loopNearest(definition, getLoopRoles(definition, REVIEW_ACTIONS), { reviewsAreSeen: true }),
   answers: (definition) => {
@@ -55,11 +57,13 @@ export const critiqueExecutor: Executor = {
   run: runCritique,
 }
 
+/** With one round a verdict only decides whether the refinement runs, so plain prose from a critic is accepted. */
+const asksForVerdicts = ({ critique }: FlowDefinition): boolean => (critique?.rounds ?? 1) > 1
+
 async function runCritique(definition: FlowDefinition, context: ExecutorContext): Promise<ExecutorResult> {
   const { before, draft, reviewers, refine, after } = getLoopRoles(definition, REVIEW_ACTIONS)
   const rounds = definition.critique?.rounds ?? 1
-  // With one round a verdict only decides whether the refinement runs, so plain prose from a critic is accepted.
-  const verdict = rounds > 1 ? 'ask' : 'read'
+  const verdict = asksForVerdicts(definition) ? 'ask' : 'read'
   const start = await runInOrder(definition, before, context)
   const first = await runIfReady(definition, draft, context, { visible: start })
   let latest = first

@@ -1,5 +1,6 @@
 import type * as z from 'zod'
 import type { CancellationToken } from '../async/cancellation-token.ts'
+import type { AnswerStep } from '../domain/answers/answer-text.ts'
 import type { DefinitionProblem, FlowDefinition, FlowStep } from '../domain/definition/flow-definition.ts'
 import type { StepResult } from '../domain/execution/step-result.ts'
 import type { FlowType, StopReason } from '../domain/vocabulary.ts'
@@ -57,12 +58,6 @@ export interface ExecutorResult {
   readonly stopReason?: StopReason
 }
 
-/** One run of one step whose output is the flow's. */
-export interface AnswerStep {
-  readonly stepId: string
-  readonly iteration: number
-}
-
 /** Minimum and maximum number of calls of a step, for the cost range of checkFlow. */
 export interface CallRange {
   readonly stepId: string
@@ -115,6 +110,8 @@ export interface Executor {
    * Ids of the steps that run once per iteration of a loop, in definition order; absent if no step runs more than once.
    */
   loop?(definition: FlowDefinition): readonly string[]
+  /** Ids of the steps that are asked for a typed verdict (`RunStepOptions.verdict`); absent if none is. */
+  verdicts?(definition: FlowDefinition): readonly string[]
   /**
    * Outputs that the executor passes to steps as `RunStepOptions.input`, in place of those that their definitions name.
    */

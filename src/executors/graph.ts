@@ -1,11 +1,12 @@
 import pLimit from 'p-limit'
 import * as z from 'zod'
 import { CancellationToken } from '../async/cancellation-token.ts'
+import type { AnswerStep } from '../domain/answers/answer-text.ts'
 import type { DefinitionProblem, FlowDefinition, FlowStep } from '../domain/definition/flow-definition.ts'
 import type { StepResult } from '../domain/execution/step-result.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { continuesAfterFailure, missingInput, type StepPlan, skippableSteps, stepPlans } from '../prompts/step-plan.ts'
-import type { AnswerStep, CallRange, Executor, ExecutorContext, ExecutorResult, Limiter } from './executor.ts'
+import type { CallRange, Executor, ExecutorContext, ExecutorResult, Limiter } from './executor.ts'
 import { failureOf, lastOf, succeeded } from './step-outcome.ts'
 
 export const parallelSettings = z.strictObject({

@@ -62,6 +62,7 @@ export const refinementExecutor: Executor = {
     })
   },
   loop: (definition) => loopSteps(getLoopRoles(definition, REVIEW_ACTIONS)),
+  verdicts: (definition) => toReviews(getLoopRoles(definition, REVIEW_ACTIONS)).evaluators.map(({ id }) => id),
   implicitInputs: (definition) => loopInputs(getLoopRoles(definition, REVIEW_ACTIONS)),
   nearest: (definition) => loopNearest(definition, getLoopRoles(definition, REVIEW_ACTIONS), { reviewsAreSeen: false }),
   // The best draft is known only when all are scored.

@@ -1,10 +1,11 @@
 import * as z from 'zod'
 import { CancellationToken } from '../async/cancellation-token.ts'
+import type { AnswerStep } from '../domain/answers/answer-text.ts'
 import type { FlowDefinition, FlowStep } from '../domain/definition/flow-definition.ts'
 import type { StepResult } from '../domain/execution/step-result.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { missingInput, stepPlans } from '../prompts/step-plan.ts'
-import type { AnswerStep, ExecutorContext, RunStepOptions } from './executor.ts'
+import type { ExecutorContext, RunStepOptions } from './executor.ts'
 
 /** The error that ends the flow after a failed step, with the step's own code. */
 export function failureOf(result: StepResult): OrchestratorError {
