@@ -1,17 +1,23 @@
 import * as z from 'zod'
 import { parseCursor, toCursorText } from '../domain/page-cursor.ts'
-import type { Message, Thread, ThreadRight } from '../domain/users/thread.ts'
+import { newAttachments, type ResolveAttachments } from '../domain/users/new-attachment.ts'
+import type { Attachment, Message, Thread, ThreadRight } from '../domain/users/thread.ts'
 import { requireRight, threadNotFound } from '../domain/users/thread.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { PermissionService } from '../policies/policy.ts'
 import type { FlowRepository, ThreadRepository } from '../repositories/repository.ts'
+import { parseInput } from './parse-input.ts'
 
 export interface ConversationServiceDeps {
   readonly threads: ThreadRepository
   readonly flows: Pick<FlowRepository, 'list'>
   readonly permissions: Pick<PermissionService, 'can' | 'rightsOf' | 'threadCreated' | 'threadDeleted'>
+  /** Implemented by createAttachments. */
+  readonly attachments: ResolveAttachments
   /** Unique ids of threads and messages; default UUIDs. */
   readonly newId?: () => string
+  /** Makes the id of a new thread; default: as `newId` does. Implemented by openRecording. */
+  readonly newThreadId?: (title: string | undefined) => Promise<string>
   /** Milliseconds since 1970. */
   readonly now?: () => number
 }
@@ -40,15 +46,10 @@ const pageOptions = z.strictObject({
 })
 const messageOptions = z.strictObject({ limit: z.number().int().min(1).max(10_000).optional() })
 const addMessageOptions = z.strictObject({ id: id.optional() })
-const attachment = z.strictObject({
-  name: z.string().min(1).max(500),
-  mediaType: z.string().min(1).max(200),
-  text: z.string().max(5_000_000).optional(),
-})
 const newMessage = z.strictObject({
   role: z.enum(['user', 'assistant', 'system']),
   content: z.string().max(5_000_000),
-  attachments: z.array(attachment).max(50).optional(),
+  attachments: newAttachments.optional(),
   metadata: z
     .record(z.string(), z.unknown())
     .refine(isJson, 'expected values that JSON can hold')
@@ -84,23 +85,29 @@ export class ConversationService {
   readonly #threads: ThreadRepository
   readonly #flows: Pick<FlowRepository, 'list'>
   readonly #permissions: ConversationServiceDeps['permissions']
+  readonly #attachments: ResolveAttachments
   readonly #newId: () => string
+  readonly #newThreadId: ConversationServiceDeps['newThreadId']
   readonly #now: () => number
 
-  constructor({ threads, flows, permissions, newId = () => crypto.randomUUID(), now = Date.now }: ConversationServiceDeps) {
+  constructor(deps: ConversationServiceDeps) {
+    const { threads, flows, permissions, attachments, newId = () => crypto.randomUUID(), newThreadId, now = Date.now } = deps
+    this.#attachments = attachments
     this.#threads = threads
     this.#flows = flows
     this.#permissions = permissions
     this.#newId = newId
+    this.#newThreadId = newThreadId
     this.#now = now
   }
 
   /** Creates a thread; the user becomes its creator with all rights. */
   async createThread(userId: string, options: ThreadOptions = {}): Promise<Thread> {
-    const creator = parse(id, userId, 'userId')
-    const { title } = parse(threadOptions, options, 'options')
+    const creator = parseInput(id, userId, 'userId')
+    const { title } = parseInput(threadOptions, options, 'options')
     const createdAt = new Date(this.#now())
-    const thread = { id: this.#newId(), userId: creator, ...(title === undefined ? {} : { title }), createdAt }
+    const threadId = this.#newThreadId ? await this.#newThreadId(title) : this.#newId()
+    const thread = { id: threadId, userId: creator, ...(title === undefined ? {} : { title }), createdAt }
     await this.#threads.create(thread)
     try {
       await this.#permissions.threadCreated(thread.id, creator)
@@ -127,11 +134,11 @@ export class ConversationService {
    * `limit`.
    */
   async listThreadPage(userId: string, options: PageOptions = {}): Promise<ThreadPage> {
-    const { limit, offset, cursor } = parse(pageOptions, options, 'options')
+    const { limit, offset, cursor } = parseInput(pageOptions, options, 'options')
     const after = cursor === undefined ? undefined : parseCursor(THREAD_ORDER, cursor)
     if (after && offset > 0) throw new OrchestratorError('INPUT_INVALID', 'options.offset: expected none together with a cursor.')
     // One thread more than requested shows whether there is a next page.
-    const found = await this.#threads.list(parse(id, userId, 'userId'), limit + 1, offset, after)
+    const found = await this.#threads.list(parseInput(id, userId, 'userId'), limit + 1, offset, after)
     const page = found.slice(0, limit)
     const readable = await Promise.all(page.map((thread) => this.#permissions.can(userId, thread.id, 'read')))
     const threads = page.filter((_, index) => readable[index])
@@ -164,47 +171,51 @@ export class ConversationService {
 
   /** Adds a message. With an `id` it is added only where no message has that id yet. Needs `write`. */
   async addMessage(threadId: string, userId: string, message: NewMessage, options: AddMessageOptions = {}): Promise<Message> {
-    const given = parse(newMessage, message, 'message')
-    const { id: ownId } = parse(addMessageOptions, options, 'options')
+    const given = parseInput(newMessage, message, 'message')
+    const { id: ownId } = parseInput(addMessageOptions, options, 'options')
     const thread = await this.#requireThread(threadId, userId, 'write')
-    const added = this.#toMessage(thread.id, given, ownId)
+    // What is already there must not be stored once more.
+    const stored = ownId !== undefined && given.attachments && (await this.#threads.findMessage(thread.id, ownId))
+    if (stored) return stored
+    const attachments = given.attachments && (await this.#attachments(userId, thread.id, given.attachments))
+    const added = this.#toMessage(thread.id, given, attachments, ownId)
     await this.#threads.addMessage(added)
     return added
   }
 
   /** Adds all messages in order, or none. Needs `write`. */
   async addMessages(threadId: string, userId: string, messages: readonly NewMessage[]): Promise<readonly Message[]> {
-    const given = parse(z.array(newMessage), messages, 'messages')
+    const given = parseInput(z.array(newMessage), messages, 'messages')
     const thread = await this.#requireThread(threadId, userId, 'write')
-    const added = given.map((message) => this.#toMessage(thread.id, message))
+    // All at once, because they are then stored all or none.
+    const all = given.flatMap(({ attachments = [] }) => attachments)
+    const stored = all.length === 0 ? [] : [...(await this.#attachments(userId, thread.id, all))]
+    const added = given.map((one) => this.#toMessage(thread.id, one, one.attachments && stored.splice(0, one.attachments.length)))
     await this.#threads.addMessages(added)
     return added
   }
 
   /** Messages of a thread, oldest first; with `limit` only the newest ones. Needs `read`. */
   async getMessages(threadId: string, userId: string, options: z.input<typeof messageOptions> = {}): Promise<Message[]> {
-    const { limit } = parse(messageOptions, options, 'options')
+    const { limit } = parseInput(messageOptions, options, 'options')
     const thread = await this.#requireThread(threadId, userId, 'read')
     return [...(await this.#threads.messages(thread.id, limit))]
   }
 
-  #toMessage(threadId: string, { attachments, ...rest }: z.output<typeof newMessage>, ownId = this.#newId()): Message {
-    const createdAt = new Date(this.#now())
-    return { id: ownId, threadId, ...rest, ...(attachments === undefined ? {} : { attachments }), createdAt }
+  #toMessage(
+    threadId: string,
+    { attachments: _given, ...rest }: z.output<typeof newMessage>,
+    attachments: readonly Attachment[] | undefined,
+    ownId = this.#newId(),
+  ): Message {
+    return { id: ownId, threadId, ...rest, ...(attachments && { attachments }), createdAt: new Date(this.#now()) }
   }
 
   async #requireThread(threadId: string, userId: string, right: ThreadRight): Promise<Thread> {
-    const wanted = parse(id, threadId, 'threadId')
-    requireRight(await this.#permissions.rightsOf(parse(id, userId, 'userId'), wanted), wanted, right)
+    const wanted = parseInput(id, threadId, 'threadId')
+    requireRight(await this.#permissions.rightsOf(parseInput(id, userId, 'userId'), wanted), wanted, right)
     const thread = await this.#threads.find(wanted)
     if (!thread) throw threadNotFound(wanted)
     return thread
   }
-}
-
-function parse<Schema extends z.ZodType>(schema: Schema, input: unknown, name: string): z.output<Schema> {
-  const parsed = schema.safeParse(input)
-  if (parsed.success) return parsed.data
-  const problems = parsed.error.issues.map(({ path, message }) => `${[name, ...path].join('.')}: ${message}`)
-  throw new OrchestratorError('INPUT_INVALID', `${problems.join('; ')}.`, { details: { problems } })
 }
