@@ -7,6 +7,11 @@ import { KeepWaits1764547200000 } from './1764547200000-keep-waits.ts'
 import { CountSpending1764720000000 } from './1764720000000-count-spending.ts'
 import { DeliverWebhooks1764806400000 } from './1764806400000-deliver-webhooks.ts'
 import { AddressByPath1764892800000 } from './1764892800000-address-by-path.ts'
+import { KeepFiles1764979200000 } from './1764979200000-keep-files.ts'
+import { MarkCachedAttempts1765065600000 } from './1765065600000-mark-cached-attempts.ts'
+import { RecordTurns1765152000000 } from './1765152000000-record-turns.ts'
+import { LogEvents1765238400000 } from './1765238400000-log-events.ts'
+import { FindEventsBySubject1765324800000 } from './1765324800000-find-events-by-subject.ts'
 
 /** All migrations, the oldest first. */
 export const MIGRATIONS = [
@@ -19,4 +24,9 @@ export const MIGRATIONS = [
   CountSpending1764720000000,
   DeliverWebhooks1764806400000,
   AddressByPath1764892800000,
+  KeepFiles1764979200000,
+  MarkCachedAttempts1765065600000,
+  RecordTurns1765152000000,
+  LogEvents1765238400000,
+  FindEventsBySubject1765324800000,
 ] as const

@@ -1,4 +1,5 @@
 import type { PageCursor } from '../domain/page-cursor.ts'
+import type { StoredFile } from '../domain/users/file.ts'
 import type { DataSharingPolicy } from '../domain/users/sharing.ts'
 import type { Message, Thread, ThreadRight } from '../domain/users/thread.ts'
 
@@ -46,4 +47,35 @@ export interface DataSharingRepository {
   /** Adds the policy or replaces it. */
   set(policy: DataSharingPolicy): Promise<void>
   remove(userId: string, providerKey: string): Promise<void>
+}
+
+export interface FileAddition {
+  /** `full`: the bytes would exceed the limit of the user. `missing`: no bytes are stored under the hash. */
+  readonly outcome: 'added' | 'full' | 'missing'
+  /** Bytes of the user's files before the addition; files with the same bytes count once. */
+  readonly usedBytes: number
+}
+
+/** Files of users. Bytes are stored once by their hash, however many files have them. */
+export interface FileRepository {
+  /**
+   * Stores a new file with its bytes, both or none; without `data` the file gets the bytes that are stored under its
+   * hash. A file with the same id is left as it is, so that an addition whose answer was lost can be repeated.
+   * `maxUserBytes`: limit of all bytes of the user, those with the same hash counted once. It holds for additions at
+   * the same time too. Default: no limit.
+   */
+  add(file: StoredFile, data: Uint8Array | undefined, maxUserBytes?: number): Promise<FileAddition>
+  /** The files with these ids that exist, in any order. */
+  find(ids: readonly string[]): Promise<readonly StoredFile[]>
+  /** Files of the user, newest first. `after`: only those after this position, whose value is a `createdAt`. */
+  list(userId: string, limit: number, after?: PageCursor): Promise<readonly StoredFile[]>
+  /** The bytes with this hash; undefined if no file has them any more. Called once per attempt that sends a file. */
+  readContent(sha256: string): Promise<Uint8Array | undefined>
+  /** Removes the file, and resolves with whether it existed. Its bytes are removed later. */
+  remove(id: string): Promise<boolean>
+  /**
+   * Removes files that were created before `filesBefore`, if it is given, and bytes that no file has and that were last
+   * added before `unusedBefore`. Called by a timer.
+   */
+  prune(before: { readonly filesBefore?: Date; readonly unusedBefore: Date }): Promise<void>
 }

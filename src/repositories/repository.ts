@@ -1,6 +1,12 @@
 import type { ScheduleRepository, WebhookRepository } from './background-repositories.ts'
 import type { ApiKeyRepository, IdempotencyRepository, TicketRepository, UsageRepository } from './caller-repositories.ts'
-import type { DataSharingRepository, PermissionRepository, ThreadRepository } from './conversation-repositories.ts'
+import type {
+  DataSharingRepository,
+  FileRepository,
+  PermissionRepository,
+  ThreadRepository,
+} from './conversation-repositories.ts'
+import type { EventRepository } from './events.ts'
 import type { QueueRepository } from './queued-flows.ts'
 import type { Journal, OwnerRepository, UpdateRepository } from './running-flows.ts'
 import type { BudgetRepository, ProviderRateRepository, RequestCountRepository } from './spending-repositories.ts'
@@ -20,7 +26,14 @@ export type {
   WebhookRepository,
 } from './background-repositories.ts'
 export type { ApiKeyRepository, IdempotencyRepository, TicketRepository, UsageRepository } from './caller-repositories.ts'
-export type { DataSharingRepository, PermissionRepository, ThreadRepository } from './conversation-repositories.ts'
+export type {
+  DataSharingRepository,
+  FileAddition,
+  FileRepository,
+  PermissionRepository,
+  ThreadRepository,
+} from './conversation-repositories.ts'
+export type { EventRepository, UnnumberedEvent } from './events.ts'
 export type {
   ClaimNext,
   ClaimNextAnswer,
@@ -86,6 +99,7 @@ export interface Store {
   readonly threads: ThreadRepository
   readonly permissions: PermissionRepository
   readonly dataSharing: DataSharingRepository
+  readonly files: FileRepository
   readonly updates: UpdateRepository
   readonly owners: OwnerRepository
   readonly queue: QueueRepository
@@ -100,6 +114,7 @@ export interface Store {
   readonly schedules: ScheduleRepository
   readonly waits: WaitRepository
   readonly budgets: BudgetRepository
+  readonly events: EventRepository
   /** Absent in memory, which no other process shares. */
   readonly providerRates?: ProviderRateRepository
   /** Absent in memory, which no other process shares. */

@@ -2,6 +2,7 @@ import type { CallIntent } from '../domain/execution/call-intent.ts'
 import type { ClaimRefusal, FlowStart } from '../domain/execution/flow.ts'
 import type { FlowUpdateType } from '../domain/execution/flow-update.ts'
 import type { StepResult } from '../domain/execution/step-result.ts'
+import type { StepTurn, TurnsOfStep } from '../domain/tools/turns.ts'
 import type { Message } from '../domain/users/thread.ts'
 import type { FlowStatus } from '../domain/vocabulary.ts'
 import type { StepWait } from '../domain/waiting/wait.ts'
@@ -40,6 +41,13 @@ export interface JournalEntry {
   readonly updates?: readonly StoredUpdate[]
   /** Calls that are about to be made. A result of the same step, iteration and sample removes them. */
   readonly intents?: readonly CallIntent[]
+  /** Rows of steps that call tools, with their attempts. An attempt removes the intent of its number. */
+  readonly turns?: readonly StepTurn[]
+  /**
+   * Steps with tools that no execution continues: the blocks of their vendors, which hold reasoning, are removed from
+   * their rows. Rows of the same steps must not be part of the entry.
+   */
+  readonly closedTurns?: readonly TurnsOfStep[]
   /** Messages for the thread of the flow; a message whose id is already stored is not written again. */
   readonly messages?: readonly Message[]
   /** Events for webhooks, which announce updates of this entry. */

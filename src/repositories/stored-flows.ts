@@ -3,6 +3,8 @@ import type { StoredRunOptions } from '../domain/execution/flow.ts'
 import type { StepKey, StepResult } from '../domain/execution/step-result.ts'
 import type { Usage } from '../domain/execution/usage.ts'
 import type { PageCursor } from '../domain/page-cursor.ts'
+import type { StepTurn } from '../domain/tools/turns.ts'
+import type { Attachment } from '../domain/users/thread.ts'
 import type { FlowStatus, FlowType, StopReason } from '../domain/vocabulary.ts'
 import type { ErrorInfo } from '../errors/orchestrator-error.ts'
 
@@ -26,6 +28,8 @@ export interface StoredFlow {
   /** Input of the newest execution, or the input given at creation if there was none. */
   readonly input?: string
   readonly metadata?: Readonly<Record<string, unknown>>
+  /** Attachments that were given with the input; those of a message are stored with the message. */
+  readonly attachments?: readonly Attachment[]
   /** The flow of which this one is a rerun. */
   readonly parentFlowId?: string
   /** Number of the newest claim; 0 before the first one. Writes under an earlier epoch are refused. */
@@ -46,7 +50,8 @@ export interface StoredFlow {
 }
 
 /** A flow in a list, without its input and outputs, whose length is unlimited. */
-export interface ListedFlow extends Omit<StoredFlow, 'input' | 'metadata' | 'runOptions' | 'result' | 'newerVersion'> {
+export interface ListedFlow
+  extends Omit<StoredFlow, 'input' | 'metadata' | 'attachments' | 'runOptions' | 'result' | 'newerVersion'> {
   /** The first `INPUT_START_CHARACTERS` of the input. */
   readonly inputStart?: string
   readonly result?: Omit<StoredFlowResult, 'output'>
@@ -159,6 +164,10 @@ export interface FlowRepository {
   ): Promise<readonly StepResult[]>
   /** Calls without a recorded outcome, in the order of their numbers. Called once when a flow is resumed. */
   intents(flowId: string): Promise<readonly CallIntent[]>
+  /**
+   * Rows of steps that call tools, in the order of their numbers, without attempts. Called once when a flow is resumed.
+   */
+  turns(flowId: string): Promise<readonly StepTurn[]>
   /**
    * Steps of the flows that have results, each once for every status that it has, in the order in which they were
    * recorded. The map has every flow asked for. Called for each page of a list and each status report.

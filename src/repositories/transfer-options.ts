@@ -3,6 +3,8 @@ export interface ExportOptions {
   readonly program: string
   /** Whether to export although other processes run flows, which the destination then runs as well. */
   readonly includeRunning: boolean
+  /** Bytes of a file in one line; others are in further lines. Default: 4 MiB. */
+  readonly maxBytesPerLine?: number
 }
 
 /** What an import did with the rows of one kind. */

@@ -30,6 +30,7 @@ export const JSON_TYPES = {
   boolean: 'bool',
   timestamptz: 'timestamptz',
   json: 'json',
+  bytea: 'bytea',
 } as const
 
 /** A value of the domain as one row: an absent property is null. */

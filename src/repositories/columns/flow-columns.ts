@@ -54,6 +54,7 @@ export const FLOW_COLUMNS = {
   ownerId: { name: 'owner_id', type: 'text', nullable: true, claim: true },
   input: { name: 'input', type: 'text', nullable: true, create: true, claim: true, keep: true, unlisted: true },
   metadata: { name: 'metadata', type: 'json', nullable: true, create: true, claim: true, keep: true, unlisted: true },
+  attachments: { name: 'attachments', type: 'json', nullable: true, create: true, claim: true, keep: true, unlisted: true },
   result: { name: 'result', type: 'json', nullable: true, clear: true, finish: true },
   error: { name: 'error', type: 'json', nullable: true, clear: true, finish: true },
   runOptions: { name: 'run_options', type: 'json', nullable: true, claim: true, unlisted: true },

@@ -39,7 +39,20 @@ export const USAGE_COLUMNS = {
  * out.
  */
 export interface StepDetails
-  extends Pick<StepResult, 'parsed' | 'refusal' | 'reasoning' | 'sources' | 'samples' | 'messageId' | 'writers'>,
+  extends Pick<
+      StepResult,
+      | 'parsed'
+      | 'refusal'
+      | 'reasoning'
+      | 'sources'
+      | 'samples'
+      | 'messageId'
+      | 'writers'
+      | 'origins'
+      | 'files'
+      | 'turns'
+      | 'toolCalls'
+    >,
     Partial<Pick<StepResult, 'sharing' | 'withheld' | 'notes'>> {}
 
 /** Properties of a result that its row holds under the same name and with the same value. */
@@ -92,6 +105,7 @@ export const ATTEMPT_COLUMNS = {
   ...USAGE_COLUMNS,
   aborted: { name: 'aborted', type: 'boolean' },
   possiblyDoubleBilled: { name: 'possibly_double_billed', type: 'boolean', nullable: true },
+  cached: { name: 'cached', type: 'boolean', nullable: true },
   simulated: { name: 'simulated', type: 'boolean' },
   provider: { name: 'provider', type: 'text' },
   model: { name: 'model', type: 'text' },

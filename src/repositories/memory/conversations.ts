@@ -115,5 +115,6 @@ export function createMemoryConversations({ maxThreads }: { readonly maxThreads:
 
 const toCursor = ({ id, createdAt }: Thread): PageCursor => ({ id, value: createdAt })
 
-const newestFirst = (a: PageCursor, b: PageCursor): number =>
+/** Sorts positions of a list that shows the newest first. */
+export const newestFirst = (a: PageCursor, b: PageCursor): number =>
   Number(b.value) - Number(a.value) || (a.id < b.id ? 1 : a.id > b.id ? -1 : 0)

@@ -1,5 +1,6 @@
 import type { CallIntent } from '../../domain/execution/call-intent.ts'
 import type { StepResult } from '../../domain/execution/step-result.ts'
+import type { StepTurn } from '../../domain/tools/turns.ts'
 import {
   INPUT_START_CHARACTERS,
   type StepState,
@@ -19,10 +20,11 @@ export interface OpenFlow {
   results: Map<string, StepResult> | undefined
   updates: StoredUpdate[] | undefined
   intents: CallIntent[] | undefined
+  turns: StepTurn[] | undefined
 }
 
 export function toFlowHead({ flow, results }: OpenFlow): PackedFlowHead {
-  const { definition, input, metadata, runOptions, result, ...listed } = flow
+  const { definition, input, metadata, attachments, runOptions, result, ...listed } = flow
   return {
     flow: { ...listed, inputStart: input && startOf(input), result: result && withoutOutput(result) },
     states: toStates(results),

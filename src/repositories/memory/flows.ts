@@ -1,5 +1,4 @@
 import type { ClaimRefusal, FlowStart } from '../../domain/execution/flow.ts'
-import { type Attempt, isSameResult, type StepKey, type StepResult, stepResultId } from '../../domain/execution/step-result.ts'
 import type { Message } from '../../domain/users/thread.ts'
 import { threadNotFound } from '../../domain/users/thread.ts'
 import { SETTLED } from '../../domain/vocabulary.ts'
@@ -17,6 +16,7 @@ import type {
   WaitRepository,
 } from '../repository.ts'
 import { claimFlow, createStoredFlow, enqueueFlow, finishFlow } from './flow-changes.ts'
+import { byStepAndNumber, recordResults, writeEntry } from './flow-entries.ts'
 import type { OpenFlow } from './flow-head.ts'
 import { newestOf, selectFlowIds, selectNames } from './flow-lists.ts'
 import { createMemoryClaims } from './queue/claims.ts'
@@ -109,7 +109,7 @@ export function createMemoryFlows({
     append: (entry) => {
       const record = checkOutUnder(entry)
       if (!record) return Promise.reject(interrupted(entry))
-      write(record, entry)
+      writeEntry(record, entry)
       if (entry.messages) addMessages(entry.messages)
       if (entry.deliveries) addDeliveries(entry.flowId, entry.deliveries)
       if (entry.waits) waits.write(entry.waits)
@@ -118,7 +118,7 @@ export function createMemoryFlows({
     finish: (entry) => {
       const record = checkOutUnder(entry)
       if (!record) return Promise.reject(interrupted(entry))
-      write(record, entry)
+      writeEntry(record, entry)
       if (entry.messages) addMessages(entry.messages)
       if (entry.deliveries) addDeliveries(entry.flowId, entry.deliveries)
       if (entry.waits) waits.write(entry.waits)
@@ -172,6 +172,7 @@ export function createMemoryFlows({
       return results.filter(({ sample, path }) => (samples || sample === 0) && (!paths || paths.includes(path)))
     },
     intents: async (flowId) => records.read(flowId)?.intents ?? [],
+    turns: async (flowId) => (records.read(flowId)?.turns ?? []).map((row) => ({ ...row, attempts: [] })).sort(byStepAndNumber),
     stepStates: async (flowIds) => new Map(flowIds.map((flowId) => [flowId, records.readHead(flowId)?.states ?? []])),
   }
 
@@ -232,7 +233,7 @@ export function createMemoryFlows({
           details: { flowId: flow.id },
         }).toJSON()
         const seq = (record.updates?.at(-1)?.seq ?? 0) + 1
-        write(record, { updates: [{ seq, type: 'error', data: error, timestamp }] })
+        writeEntry(record, { updates: [{ seq, type: 'error', data: error, timestamp }] })
         record.flow = { ...flow, status: 'FAILED', ownerEpoch: flow.ownerEpoch + 1, completedAt: timestamp, error }
         records.markSettled(record)
         const facts = { status: 'FAILED', errorCode: error.code }
@@ -246,38 +247,6 @@ export function createMemoryFlows({
       return ids
     },
   }
-}
-
-function write(record: OpenFlow, { results, updates, intents }: Pick<JournalEntry, 'results' | 'updates' | 'intents'>) {
-  if (results) recordResults(record, results)
-  if (intents) record.intents = [...(record.intents ?? []), ...intents]
-  if (!updates) return
-  record.updates ??= []
-  for (const update of updates) record.updates.push(update)
-}
-
-function recordResults(record: OpenFlow, results: readonly StepResult[]) {
-  record.results ??= new Map()
-  const flowId = record.flow.id
-  for (const result of results) {
-    if (record.intents) removeIntents(record, result)
-    const own = result.flowId === flowId ? result : { ...result, flowId, id: stepResultId(flowId, result) }
-    const prior = record.results.get(own.id)
-    if (prior?.status === 'SUCCESS') continue
-    if (prior) record.results.delete(own.id)
-    record.results.set(own.id, prior ? { ...own, attempts: mergeAttempts(prior.attempts, own.attempts) } : own)
-  }
-}
-
-function removeIntents(record: OpenFlow, result: StepKey) {
-  const left = record.intents?.filter((intent) => !isSameResult(intent, result))
-  record.intents = left && left.length > 0 ? left : undefined
-}
-
-/** Attempts are never removed from the ledger: those of an earlier run of the step stay. */
-function mergeAttempts(prior: readonly Attempt[], later: readonly Attempt[]): readonly Attempt[] {
-  const known = new Set(prior.map((attempt) => attempt.number))
-  return [...prior, ...later.filter((attempt) => !known.has(attempt.number))].sort((a, b) => a.number - b.number)
 }
 
 const interrupted = ({ flowId, epoch }: JournalEntry) =>

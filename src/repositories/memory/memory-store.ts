@@ -1,12 +1,14 @@
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { OrphanOptions, Owner, OwnerRepository, Store } from '../repository.ts'
+import { createMemoryEvents } from './background/events.ts'
+import { createMemorySchedules } from './background/schedules.ts'
+import { createMemoryWebhooks } from './background/webhooks.ts'
 import { createMemoryBudgets } from './budgets.ts'
 import { createMemoryCallers } from './callers.ts'
 import { createMemoryConversations } from './conversations.ts'
+import { createMemoryFiles } from './files.ts'
 import { createMemoryFlows, type MemoryFlows } from './flows.ts'
 import type { FindDead } from './queue/queue.ts'
-import { createMemorySchedules } from './schedules.ts'
-import { createMemoryWebhooks } from './webhooks.ts'
 
 export interface MemoryStoreOptions {
   /** Settled flows that are kept, the newest ones. Default: 1000. Running flows are never dropped. */
@@ -17,10 +19,14 @@ export interface MemoryStoreOptions {
   readonly maxThreads?: number
   /** Unused tickets that are kept, the newest ones. Default: 10,000. */
   readonly maxTickets?: number
+  /** Bytes of all stored files. Above it the oldest files are removed. Default: 1,000,000,000. */
+  readonly maxFileBytes?: number
   /** Characters of answers that are kept for repeated requests. Default: 16 million. */
   readonly maxAnswerCharacters?: number
   /** Deliveries of webhooks that are kept, the newest ones. Default: 10,000. */
   readonly maxDeliveries?: number
+  /** Events of the log that are kept, the newest ones. Default: 100,000. */
+  readonly maxEvents?: number
   /** Settled flows that stay uncompressed, which are quick to read; older ones are packed. Default: 64. */
   readonly recentFlows?: number
   /** Milliseconds since 1970. Default: `Date.now`. */
@@ -34,6 +40,7 @@ export interface MemoryStoreOptions {
 export function createMemoryStore(options: MemoryStoreOptions = {}): Store {
   const { maxFlows = 1_000, maxWaitingFlows = 100_000, maxThreads = 100_000, recentFlows = 64, now = Date.now } = options
   const { maxTickets = 10_000, maxAnswerCharacters = 16_000_000, maxDeliveries = 10_000 } = options
+  const { maxFileBytes = 1_000_000_000, maxEvents = 100_000 } = options
   if (!Number.isInteger(maxFlows) || maxFlows < 1) {
     throw new OrchestratorError('CONFIG_INVALID', `Expected a whole number of flows to keep in memory, found ${maxFlows}.`)
   }
@@ -49,6 +56,7 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store {
     addDeliveries,
     rightsOf: conversations.findRights,
   })
+  const { files, removeOfThread } = createMemoryFiles({ maxBytes: maxFileBytes })
   const { owners, findDead } = createMemoryOwners(memory.interruptFlowsOf, now)
 
   return {
@@ -62,16 +70,19 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store {
       ...conversations.threads,
       delete: (threadId) => {
         memory.deleteFlowsOfThread(threadId)
+        removeOfThread(threadId)
         return conversations.threads.delete(threadId)
       },
     },
     permissions: conversations.permissions,
     dataSharing: conversations.dataSharing,
+    files,
     owners,
     webhooks,
     schedules: createMemorySchedules(),
     queue: memory.queue(findDead),
     budgets: createMemoryBudgets((ownerId, staleMs) => !findDead({ staleMs, isDead: () => false })(ownerId)),
+    events: createMemoryEvents({ maxEvents }),
     ...createMemoryCallers({ maxTickets, maxAnswerCharacters }),
     expectClose: () => {},
     close: () => Promise.resolve(),

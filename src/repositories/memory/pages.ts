@@ -2,6 +2,7 @@ import { deserialize, serialize } from 'node:v8'
 import { brotliCompressSync, brotliDecompressSync, constants } from 'node:zlib'
 import type { CallIntent } from '../../domain/execution/call-intent.ts'
 import type { StepResult } from '../../domain/execution/step-result.ts'
+import type { StepTurn } from '../../domain/tools/turns.ts'
 import type { ListedFlow, StepState, StoredFlow, StoredUpdate } from '../repository.ts'
 
 /** The data of one flow without its definition, which many flows share. */
@@ -11,6 +12,7 @@ export interface FlowContents {
   readonly results: readonly StepResult[]
   readonly updates: readonly StoredUpdate[]
   readonly intents: readonly CallIntent[] | undefined
+  readonly turns: readonly StepTurn[] | undefined
 }
 
 /**

@@ -114,6 +114,7 @@ export function createFlowRecords({ maxFlows, maxWaitingFlows, recentFlows }: Fl
         results: undefined,
         updates: undefined,
         intents: undefined,
+        turns: undefined,
       }
       open.set(flow.id, record)
       return record
@@ -184,21 +185,23 @@ const toPackedFlow = (
   position,
 })
 
-function toContents({ flow, results, updates, intents }: OpenFlow): FlowContents {
+function toContents({ flow, results, updates, intents, turns }: OpenFlow): FlowContents {
   return {
     flow: { ...flow, definition: undefined },
     results: results ? [...results.values()] : [],
     updates: updates ?? [],
     intents,
+    turns,
   }
 }
 
-function toRecord({ flow, results, updates, intents }: FlowContents, { definition, hasUpdates }: PackedFlow): OpenFlow {
+function toRecord({ flow, results, updates, intents, turns }: FlowContents, { definition, hasUpdates }: PackedFlow): OpenFlow {
   return {
     flow: { ...flow, definition },
     results: results.length > 0 ? new Map(results.map((result) => [result.id, result])) : undefined,
     updates: hasUpdates ? [...updates] : undefined,
     intents: intents && [...intents],
+    turns: turns && [...turns],
   }
 }
 

@@ -26,6 +26,8 @@ import {
   THREAD_COLUMNS,
   type ThreadRow,
 } from '../columns/conversation-columns.ts'
+import { EVENT_COLUMNS, type EventRow } from '../columns/event-columns.ts'
+import { FILE_COLUMNS, FILE_CONTENT_COLUMNS, type FileContentRow, type FileRow } from '../columns/file-columns.ts'
 import {
   DEFINITION_COLUMNS,
   type DefinitionRow,
@@ -58,6 +60,7 @@ import {
   STEP_RESULT_COLUMNS,
   type StepResultRow,
 } from '../columns/step-columns.ts'
+import { TURN_COLUMNS, type TurnRow } from '../columns/turn-columns.ts'
 import { WAIT_COLUMNS, type WaitRow } from '../columns/wait-columns.ts'
 import { storableJson, storableText } from './storable.ts'
 
@@ -153,10 +156,18 @@ export const ENTITIES = [
   createEntity<OwnerRow>('PolyphonyOwner', 'polyphony_owners', OWNER_COLUMNS),
   createEntity<StepResultRow>('PolyphonyStepResult', 'polyphony_step_results', STEP_RESULT_COLUMNS),
   createEntity<AttemptRow>('PolyphonyStepAttempt', 'polyphony_step_attempts', { ...STEP_KEY_COLUMNS, ...ATTEMPT_COLUMNS }),
+  createEntity<TurnRow>('PolyphonyStepTurn', 'polyphony_step_turns', TURN_COLUMNS),
   createEntity<WaitRow>('PolyphonyFlowWait', 'polyphony_flow_waits', WAIT_COLUMNS, {
     by_thread: ['threadId', 'since'],
     by_event: ['event', 'correlation'],
   }),
+  createEntity<FileRow>('PolyphonyFile', 'polyphony_files', FILE_COLUMNS, {
+    by_user: ['userId', 'createdAt', 'id'],
+    by_thread: { columns: ['threadId'], where: 'thread_id IS NOT NULL' },
+    by_content: ['sha256'],
+    by_age: ['createdAt'],
+  }),
+  createEntity<FileContentRow>('PolyphonyFileContent', 'polyphony_file_contents', FILE_CONTENT_COLUMNS),
   createEntity<TicketRow>('PolyphonyTicket', 'polyphony_tickets', TICKET_COLUMNS),
   createEntity<IdempotencyRow>('PolyphonyIdempotency', 'polyphony_idempotency', IDEMPOTENCY_COLUMNS, {
     by_age: ['createdAt'],
@@ -172,4 +183,10 @@ export const ENTITIES = [
   createEntity<ProviderRateRow>('PolyphonyProviderRate', 'polyphony_provider_rates', PROVIDER_RATE_COLUMNS),
   createEntity<ProviderSlotRow>('PolyphonyProviderSlot', 'polyphony_provider_slots', PROVIDER_SLOT_COLUMNS),
   createEntity<RequestCountRow>('PolyphonyRequestCount', 'polyphony_request_counts', REQUEST_COUNT_COLUMNS),
+  createEntity<EventRow>('PolyphonyEvent', 'polyphony_events', EVENT_COLUMNS, {
+    by_correlation: ['correlationId', 'seq'],
+    by_subject: { columns: ['subject', 'seq'], where: 'subject IS NOT NULL' },
+    by_user: ['userId', 'seq'],
+    by_age: ['timestamp'],
+  }),
 ]

@@ -12,6 +12,8 @@ import { createProviderRateRepository } from './spending/provider-rate-repositor
 import { createRequestCountRepository } from './spending/request-count-repository.ts'
 import { createApiKeyRepository } from './tables/api-key-repository.ts'
 import { createDataSharingRepository } from './tables/data-sharing-repository.ts'
+import { createEventRepository } from './tables/event-repository.ts'
+import { createFileRepository } from './tables/file-repository.ts'
 import { createFlowRepository } from './tables/flow-repository.ts'
 import { createIdempotencyRepository } from './tables/idempotency-repository.ts'
 import { createOwnerRepository } from './tables/owner-repository.ts'
@@ -60,6 +62,7 @@ export async function createTypeormStore(options: TypeormStoreOptions): Promise<
     threads: createThreadRepository(dataSource, nextRecorded),
     permissions: createPermissionRepository(dataSource, pool),
     dataSharing: createDataSharingRepository(dataSource, pool),
+    files: createFileRepository(pool),
     updates: createUpdateRepository(pool),
     owners: createOwnerRepository(pool),
     queue: createQueueRepository(pool),
@@ -72,6 +75,7 @@ export async function createTypeormStore(options: TypeormStoreOptions): Promise<
     schedules: createScheduleRepository(pool),
     waits: createWaitRepository(pool),
     budgets: createBudgetRepository(pool),
+    events: createEventRepository(pool),
     providerRates: createProviderRateRepository(pool),
     requestCounts: createRequestCountRepository(pool),
     expectClose: journal.expectClose,

@@ -45,7 +45,8 @@ const OWN_FOLDER = '.polyphony'
 /** Creates the directory and resolves with its real path, so that two paths to one directory share one lock file. */
 async function createDirectory(directory: string): Promise<string> {
   try {
-    const created = await mkdir(directory, { recursive: true })
+    // The database writes its files so that every user may read and write them: the directory keeps others out.
+    const created = await mkdir(directory, { recursive: true, mode: 0o700 })
     if (created !== undefined && basename(created) === OWN_FOLDER) await writeFile(join(created, '.gitignore'), '*\n')
     return await realpath(directory)
   } catch (error) {

@@ -64,6 +64,7 @@ export const toFlowJson = (flow: FlowInsert): FlowJson<'create'> => ({
   simulated: flow.simulated,
   input: flow.input,
   metadata: flow.metadata,
+  attachments: flow.attachments,
 })
 
 export interface ClaimJson extends FlowJson<'claim'> {
@@ -85,6 +86,7 @@ export const toClaimJson = (claim: FlowStart, ownerId?: string, jobId?: string):
   started_at: claim.startedAt,
   input: claim.input,
   metadata: claim.metadata,
+  attachments: claim.attachments,
   run_options: claim.runOptions,
 })
 

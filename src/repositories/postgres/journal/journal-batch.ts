@@ -1,6 +1,7 @@
 import type { CallIntent } from '../../../domain/execution/call-intent.ts'
 import type { FlowStart } from '../../../domain/execution/flow.ts'
 import { isSameResult, type StepKey } from '../../../domain/execution/step-result.ts'
+import { isTurnOf, settles, type TurnsOfStep } from '../../../domain/tools/turns.ts'
 import type { Message } from '../../../domain/users/thread.ts'
 import { waitKey } from '../../../domain/waiting/wait.ts'
 import type { DELIVERY_COLUMNS, DeliveryRow } from '../../columns/background-columns.ts'
@@ -14,6 +15,7 @@ import { type IntentJson, toIntentJson } from './intent-rows.ts'
 import { JOURNAL_PART, JOURNAL_STATEMENTS, type JournalPart } from './journal-columns.ts'
 import type { JournalReply } from './journal-sql.ts'
 import { type StepResultJson, toStepResultJson } from './step-result-rows.ts'
+import { type TurnJson, toTurnJson } from './turn-rows.ts'
 import { toUpdateBatch, type UpdateCells } from './update-rows.ts'
 import { toWaitJson, type WaitJson } from './wait-rows.ts'
 
@@ -84,7 +86,11 @@ const joins = (before: readonly Operation[], next: Operation): boolean =>
       prior.kind === 'entry' &&
       !prior.outcome &&
       prior.entry.epoch === next.entry.epoch &&
-      !sharesStep(prior.entry.results, next.entry.results),
+      !sharesStep(prior.entry.results, next.entry.results) &&
+      // Both would write the attempts of the turns.
+      !sharesStep(prior.entry.turns, next.entry.results) &&
+      // The rows are changed only after they were written.
+      !prior.entry.turns?.some((turn) => next.entry.closedTurns?.some((step) => isTurnOf(turn, step))),
   )
 
 // One statement cannot write a row twice.
@@ -119,6 +125,8 @@ interface Rows extends Record<JournalPart, readonly object[]> {
   readonly messages: MessageJson[]
   readonly intents: IntentJson[]
   readonly deliveries: DeliveryJson[]
+  readonly turns: TurnJson[]
+  readonly closed: (TurnsOfStep & { readonly flow_id: string })[]
   readonly waits: WaitJson[]
   readonly pauses: { readonly flow_id: string; readonly wake_at: Date | undefined }[]
 }
@@ -151,6 +159,8 @@ export function toStatement(
     messages: [],
     intents: [],
     deliveries: [],
+    turns: [],
+    closed: [],
     waits: [],
     pauses: [],
   }
@@ -169,6 +179,8 @@ export function toStatement(
       if (!isKnown(definition.hash)) definitions.set(definition.hash, definition)
     } else {
       for (const result of operation.entry.results ?? []) rows.results.push(toStepResultJson(flowId, result, nextRecorded()))
+      for (const turn of operation.entry.turns ?? []) rows.turns.push(toTurnJson(flowId, turn))
+      for (const { path, iteration } of operation.entry.closedTurns ?? []) rows.closed.push({ flow_id: flowId, path, iteration })
       for (const message of operation.entry.messages ?? []) rows.messages.push(toMessageJson(flowId, message, nextRecorded()))
       for (const delivery of operation.entry.deliveries ?? []) rows.deliveries.push(toDeliveryJson(flowId, delivery))
       const before = entriesOf.get(flowId)
@@ -211,8 +223,9 @@ function addEntries(rows: Rows, flowId: string, operations: readonly EntryOperat
 function openIntents(operations: readonly EntryOperation[]): readonly CallIntent[] {
   let open: readonly CallIntent[] = NO_INTENTS
   for (const { entry } of operations) {
-    const { results, intents } = entry
+    const { results, intents, turns } = entry
     if (results && open.length > 0) open = open.filter((intent) => !sharesStep([intent], results))
+    if (turns && open.length > 0) open = open.filter((intent) => !turns.some((turn) => settles(turn, intent)))
     if (intents) open = open.length > 0 ? [...open, ...intents] : intents
   }
   return open

@@ -4,6 +4,7 @@ import { MESSAGE_COLUMNS } from '../../columns/conversation-columns.ts'
 import { DEFINITION_COLUMNS, FLOW_COLUMNS, UPDATE_BATCH_COLUMNS } from '../../columns/flow-columns.ts'
 import { INTENT_COLUMNS } from '../../columns/intent-columns.ts'
 import { ATTEMPT_COLUMNS, STEP_KEY_COLUMNS, STEP_RESULT_COLUMNS } from '../../columns/step-columns.ts'
+import { TURN_COLUMNS } from '../../columns/turn-columns.ts'
 import { WAIT_COLUMNS } from '../../columns/wait-columns.ts'
 import { type JsonColumns, jsonColumns, jsonColumnsOf, keyColumns } from '../column-sql.ts'
 import { CLAIM_FIELDS, CREATE_FIELDS, FINISH_FIELDS } from './flow-rows.ts'
@@ -25,6 +26,8 @@ export const JOURNAL_PART = {
   deliveries: 2048,
   waits: 1024,
   pauses: 4096,
+  turns: 8192,
+  closed: 16384,
 } as const
 export type JournalPart = keyof typeof JOURNAL_PART
 export const JOURNAL_STATEMENTS = [
@@ -35,6 +38,8 @@ export const JOURNAL_STATEMENTS = [
   'entries',
   'outcomes',
   'results',
+  'turns',
+  'closed',
   'updates',
   'messages',
   'intents',
@@ -92,6 +97,12 @@ export const INTENTS: JournalTable = {
   key: keyColumns(INTENT_COLUMNS),
 }
 
+export const TURNS: JournalTable = {
+  name: 'polyphony_step_turns',
+  columns: jsonColumns(TURN_COLUMNS),
+  key: keyColumns(TURN_COLUMNS),
+}
+
 export const MESSAGES: JournalTable = {
   name: 'polyphony_messages',
   columns: jsonColumnsOf(MESSAGE_COLUMNS, MESSAGE_FIELDS),
@@ -122,7 +133,7 @@ const CLAIM_COLUMNS: JsonColumns = {
   ...jsonColumnsOf(FLOW_COLUMNS, CLAIM_FIELDS),
 }
 
-/** Columns of the JSON that is sent for each part. A row of `results` carries its attempts. */
+/** Columns of the JSON that is sent for each part. Rows of `results` and `turns` carry their attempts. */
 export const PART_COLUMNS: Readonly<Record<JournalPart, JsonColumns>> = {
   definitions: DEFINITIONS.columns,
   flows: FLOWS.columns,
@@ -131,6 +142,8 @@ export const PART_COLUMNS: Readonly<Record<JournalPart, JsonColumns>> = {
   entries: { flow_id: 'uuid', epoch: 'int' },
   outcomes: { flow_id: 'uuid', epoch: 'int', ...jsonColumnsOf(FLOW_COLUMNS, FINISH_FIELDS) },
   results: { ...RESULTS.columns, attempts: 'json' },
+  turns: { ...TURNS.columns, attempts: 'json' },
+  closed: { flow_id: 'uuid', path: 'text', iteration: 'int' },
   updates: UPDATES.columns,
   messages: { flow_id: 'uuid', ...MESSAGES.columns },
   intents: INTENTS.columns,

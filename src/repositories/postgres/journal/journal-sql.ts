@@ -19,6 +19,7 @@ import {
   NESTED_ATTEMPT_COLUMNS,
   PART_COLUMNS,
   RESULTS,
+  TURNS,
   UPDATES,
   WAITS,
 } from './journal-columns.ts'
@@ -66,7 +67,6 @@ const claimAssignments = [
 
 /** Assignments by which an outcome changes a flow, from its row `o`. */
 const outcomeAssignments = FINISH_FIELDS.map(({ name }) => `${name} = o.${name}`).join(', ')
-
 /** Assignments by which a later result replaces a failed one, from its row `r`. */
 const resultAssignments = Object.keys(RESULTS.columns)
   .filter((column) => !(column in RESULTS.key))
@@ -100,6 +100,11 @@ const fenced = (part: JournalPart, locked: string) =>
 const insertMissing = (rows: string, table: JournalTable) => `${rows}_written as (
   insert into ${table.name} (${names(table.columns)}) select ${names(table.columns)} from ${rows} r
   where not exists (select from ${table.name} t where ${sameKey(table)}))`
+
+/** The attempts that the rows of a part carry. */
+const nestedAttempts = (name: string, part: JournalPart) => `${name} as (
+  select ${namesOf('r', STEP_KEY)}, ${namesOf('a', NESTED_ATTEMPT_COLUMNS)} from ${part} r, ${recordset('r.attempts', 'a', NESTED_ATTEMPT_COLUMNS)}
+  where ${expectOne('a.number')})`
 
 // "is true" keeps the condition from becoming a join, which would compare every row with every flow: with it the
 // condition is one lookup in a hash table.
@@ -210,11 +215,28 @@ const FRAGMENTS: Readonly<Record<JournalPart, (source: string, addJob?: string) 
       `results_replaced as (
   update polyphony_step_results t set ${resultAssignments} from results r where ${sameKey(RESULTS)} and t.status <> 'SUCCESS')`,
       insertMissing('results', RESULTS),
-      `attempts as (
-  select ${namesOf('r', STEP_KEY)}, ${namesOf('a', NESTED_ATTEMPT_COLUMNS)} from results r, ${recordset('r.attempts', 'a', NESTED_ATTEMPT_COLUMNS)}
-  where ${expectOne('a.number')})`,
+      nestedAttempts('attempts', 'results'),
       insertMissing('attempts', ATTEMPTS),
       `intents_settled as (delete from ${INTENTS.name} t using results r where ${sameKey(RESULTS)})`,
+    ],
+  }),
+
+  turns: (source) => ({
+    ctes: [
+      ofLockedFlows('turns', source),
+      insertMissing('turns', TURNS),
+      nestedAttempts('turn_attempts', 'turns'),
+      insertMissing('turn_attempts', ATTEMPTS),
+      `turn_intents_settled as (delete from ${INTENTS.name} t using turn_attempts r where ${sameKey(INTENTS)})`,
+    ],
+  }),
+
+  closed: (source) => ({
+    ctes: [
+      ofLockedFlows('closed', source),
+      `turns_closed as (
+  update ${TURNS.name} t set data = (t.data::jsonb - 'vendorTurn')::json from closed r
+  where t.flow_id = r.flow_id and t.path = r.path and t.iteration = r.iteration and (t.data -> 'vendorTurn') is not null)`,
     ],
   }),
 
@@ -260,9 +282,9 @@ const FRAGMENTS: Readonly<Record<JournalPart, (source: string, addJob?: string) 
 
 /**
  * The text of one statement for the parts of `mask`; `$n` is the JSON of its n-th part. All parts see one snapshot, so
- * no two of them may write the same flow; `results`, `updates`, `messages`, `intents` and `deliveries` belong to a flow
- * that another part has locked. `addJob`: an SQL expression with which an engine adds a job for a queued flow `r`,
- * evaluated once per flow.
+ * no two of them may write the same flow. A part that reads the flows `locked` writes rows only of those that another
+ * part has locked. `addJob`: an SQL expression with which an engine adds a job for a queued flow `r`, evaluated once
+ * per flow.
  */
 export function journalSql(mask: number, addJob?: string): string {
   const fragments = JOURNAL_STATEMENTS.filter((part) => mask & JOURNAL_PART[part]).map((part, index) =>

@@ -35,7 +35,7 @@ const RESULT_PROPERTIES = propertiesOf(fieldsOf(STEP_RESULT_COLUMNS).filter(isRe
 const METADATA_PROPERTIES = ['provider', 'model', 'action', 'cost', 'retryCount'] as const
 
 type UsageJson = JsonRow<typeof USAGE_COLUMNS, UsageColumnValues, keyof typeof USAGE_COLUMNS>
-type AttemptJson = JsonRow<typeof ATTEMPT_COLUMNS, AttemptRow, keyof typeof ATTEMPT_COLUMNS>
+export type AttemptJson = JsonRow<typeof ATTEMPT_COLUMNS, AttemptRow, keyof typeof ATTEMPT_COLUMNS>
 
 export interface StepResultJson
   extends Omit<JsonRow<typeof STEP_RESULT_COLUMNS, StepResultRow, keyof typeof STEP_RESULT_COLUMNS>, 'recorded'> {
@@ -82,7 +82,7 @@ export const toStepResultJson = (flowId: string, result: StepResult, recorded: n
   attempts: result.attempts.length > 0 ? result.attempts.map(toAttemptJson) : undefined,
 })
 
-const toAttemptJson = (attempt: Attempt): AttemptJson => ({
+export const toAttemptJson = (attempt: Attempt): AttemptJson => ({
   number: attempt.number,
   started_at: attempt.startedAt,
   execution_ms: attempt.executionTime,
@@ -90,6 +90,7 @@ const toAttemptJson = (attempt: Attempt): AttemptJson => ({
   ...toUsageJson(attempt.usage),
   aborted: attempt.aborted,
   possibly_double_billed: attempt.possiblyDoubleBilled,
+  cached: attempt.cached,
   simulated: attempt.simulated,
   provider: attempt.provider,
   model: attempt.model,
@@ -100,6 +101,7 @@ const toAttemptJson = (attempt: Attempt): AttemptJson => ({
 
 function toDetails(result: StepResult): StepDetails | undefined {
   const { parsed, refusal, reasoning, sources, samples, sharing, withheld, notes, messageId, writers } = result
+  const { origins, files, turns, toolCalls } = result
   // `withheld` usually repeats the refused decisions of `sharing` and is stored only if it differs.
   const refused = sharing.filter((decision) => !decision.allowed)
   const derivable = refused.length === withheld.length && withheld.every((decision, index) => decision === refused[index])
@@ -114,6 +116,10 @@ function toDetails(result: StepResult): StepDetails | undefined {
     notes: notes.length > 0 ? notes : undefined,
     messageId,
     writers,
+    origins,
+    files,
+    turns,
+    toolCalls,
   }
   return Object.values(details).some((value) => value !== undefined) ? details : undefined
 }

@@ -1,7 +1,8 @@
-import type { Pool } from 'pg'
+import type { Pool, PoolClient } from 'pg'
 import type { ClaimNext, ClaimNextAnswer, OrphanOptions, QueueCounts, QueuedFlow, QueueRepository } from '../../repository.ts'
 import { guarded } from '../database-errors.ts'
 import { canBeFlowId, toStorableText } from '../storable.ts'
+import { inTransaction } from '../transaction.ts'
 import {
   CLAIM_NEXT_SQL,
   COUNTS_SQL,
@@ -48,20 +49,8 @@ export function createQueueRepository(pool: Pool): QueueRepository {
 
   /** Two claims at the same time would both count the flows of a user before either of them has added one. */
   async function claimUnderLimit(request: ClaimNext): Promise<readonly ClaimedRow[]> {
-    const client = await pool.connect()
-    let failure: Error | undefined
-    try {
-      await client.query(LOCK_USERS_SQL)
-      const { rows } = await client.query<ClaimedRow>(claimNextSql(request))
-      await client.query('commit')
-      return rows
-    } catch (error) {
-      failure = error instanceof Error ? error : new Error('The claim failed')
-      await client.query('rollback').catch(() => {})
-      throw error
-    } finally {
-      client.release(failure)
-    }
+    const claim = (client: PoolClient) => client.query<ClaimedRow>(claimNextSql(request))
+    return (await inTransaction(pool, claim, LOCK_USERS_SQL)).rows
   }
 
   const claimedRows = async (request: ClaimNext): Promise<readonly ClaimedRow[]> =>

@@ -10,6 +10,7 @@ import { guarded } from '../database-errors.ts'
 import { FLOW_SELECTION, fromFlowRow, fromListedFlowRow, type ListedFlowRow, type SelectedFlow } from '../journal/flow-rows.ts'
 import { fromIntentRow, INTENTS_SQL, type SelectedIntent } from '../journal/intent-rows.ts'
 import { fromStepResultRow, type SelectedStepResult, STEP_RESULTS_SQL } from '../journal/step-result-rows.ts'
+import { fromTurnRow, type SelectedTurn, TURNS_SQL } from '../journal/turn-rows.ts'
 import { pickNonNull } from '../rows.ts'
 import { canBeFlowId, toStorableText } from '../storable.ts'
 import { flowListSql, NAMES_SQL, NEWEST_BY_NAME_SQL, STEP_STATES_SQL } from './flow-list-sql.ts'
@@ -25,6 +26,7 @@ results as (delete from polyphony_step_results where flow_id in (select id from 
 attempts as (delete from polyphony_step_attempts where flow_id in (select id from gone)),
 updates as (delete from polyphony_flow_updates where flow_id in (select id from gone)),
 intents as (delete from polyphony_call_intents where flow_id in (select id from gone)),
+turns as (delete from polyphony_step_turns where flow_id in (select id from gone)),
 claims as (delete from polyphony_flow_claims where flow_id in (select id from gone)),
 waits as (delete from polyphony_flow_waits where flow_id in (select id from gone))
 select (select count(*) from gone) as deleted, (select count(*) from polyphony_flows where id = $1) as found`
@@ -143,6 +145,12 @@ export function createFlowRepository(pool: Pool): FlowRepository {
       if (!canBeFlowId(flowId)) return []
       const { rows } = await pool.query<SelectedIntent>({ name: 'polyphony_intents', text: INTENTS_SQL, values: [flowId] })
       return rows.map(fromIntentRow)
+    }),
+
+    turns: guarded(async (flowId: string) => {
+      if (!canBeFlowId(flowId)) return []
+      const { rows } = await pool.query<SelectedTurn>({ name: 'polyphony_turns', text: TURNS_SQL, values: [flowId] })
+      return rows.map(fromTurnRow)
     }),
 
     stepStates: guarded(async (flowIds: readonly string[]) => {

@@ -15,6 +15,7 @@ const LOCK_SQL = 'select from polyphony_threads where id = $1 for update'
 
 const DELETE_SQL = `with gone as (delete from polyphony_threads where id = $1 returning id),
 messages as (delete from polyphony_messages where thread_id in (select id from gone)),
+files as (delete from polyphony_files where thread_id in (select id from gone)),
 permissions as (delete from polyphony_thread_permissions where thread_id in (select id from gone)),
 flows as (delete from polyphony_flows where thread_id in (select id from gone) returning id),
 claims as (delete from polyphony_flow_claims where flow_id in (select id from flows)),
@@ -22,7 +23,8 @@ waits as (delete from polyphony_flow_waits where flow_id in (select id from flow
 results as (delete from polyphony_step_results where flow_id in (select id from flows)),
 attempts as (delete from polyphony_step_attempts where flow_id in (select id from flows)),
 updates as (delete from polyphony_flow_updates where flow_id in (select id from flows)),
-intents as (delete from polyphony_call_intents where flow_id in (select id from flows))
+intents as (delete from polyphony_call_intents where flow_id in (select id from flows)),
+turns as (delete from polyphony_step_turns where flow_id in (select id from flows))
 select id from gone`
 
 export function createThreadRepository(dataSource: DataSource, nextRecorded: () => number): ThreadRepository {

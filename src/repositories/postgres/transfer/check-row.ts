@@ -11,6 +11,9 @@ const isWithin =
   (limit: number): TypeCheck =>
   (value) =>
     typeof value === 'number' && Number.isInteger(value) && Math.abs(value) <= limit
+/** Without a repeated group, whose state grows with the text. */
+export const isBytes = (value: unknown): value is string =>
+  typeof value === 'string' && value.startsWith('\\x') && value.length % 2 === 0 && !/[^0-9a-f]/.test(value.slice(2))
 const isInstant: TypeCheck = (value) => typeof value === 'string' && INSTANT.test(value) && !Number.isNaN(Date.parse(value))
 
 /** Whether a value of the file fits a column, and how the expected value is called. */
@@ -23,6 +26,7 @@ const TYPES: Readonly<Record<TransferredColumn['type'], readonly [fits: TypeChec
   'double precision': [(value) => typeof value === 'number' && Number.isFinite(value), 'a number'],
   boolean: [(value) => typeof value === 'boolean', 'true or false'],
   timestamptz: [isInstant, 'an ISO 8601 instant'],
+  bytea: [isBytes, 'bytes as \\x and hexadecimal digits'],
   json: [(value) => value !== undefined && value !== null, 'a JSON value'],
 }
 
@@ -30,7 +34,11 @@ export const isPlainObject = (value: unknown): value is Values =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
 /** The first thing that is wrong with a row, without its values, or undefined. */
-export function findRowProblem({ columns, findProblem }: TransferredTable, row: unknown): string | undefined {
+export function findRowProblem(
+  { columns, findProblem }: TransferredTable,
+  row: unknown,
+  further: readonly Uint8Array[] = [],
+): string | undefined {
   if (!isPlainObject(row)) return `row: expected an object, found ${kindOf(row)}`
   for (const column of columns) {
     const value = Object.hasOwn(row, column.name) ? row[column.name] : undefined
@@ -45,7 +53,7 @@ export function findRowProblem({ columns, findProblem }: TransferredTable, row: 
     const foreign = Object.keys(row).find((name) => !names.has(name)) ?? ''
     return `row: expected only columns of its table, found ${JSON.stringify(foreign.slice(0, 100))}`
   }
-  return findProblem?.(row)
+  return findProblem?.(row, further)
 }
 
 function kindOf(value: unknown): string {

@@ -35,7 +35,7 @@ export async function exportFrom(
 
 async function* exportChunks(
   { kind, dataSource }: OpenedDatabase,
-  { program, includeRunning }: ExportOptions,
+  { program, includeRunning, maxBytesPerLine }: ExportOptions,
   counts: Record<string, number>,
 ): AsyncGenerator<string> {
   const migrations = await exportedMigrations(dataSource)
@@ -54,7 +54,7 @@ async function* exportChunks(
     yield take(toLine({ format: 'polyphony-export', formatVersion: EXPORT_FORMAT_VERSION, program, migrations, exportedAt }))
     for (const table of TRANSFERRED_TABLES) {
       counts[table.kind] = 0
-      for await (const group of readRowGroups(client, table)) {
+      for await (const group of readRowGroups(client, table, maxBytesPerLine)) {
         counts[table.kind] = (counts[table.kind] ?? 0) + group.rows
         yield take(group.text)
       }

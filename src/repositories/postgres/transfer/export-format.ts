@@ -32,6 +32,16 @@ export type ExportTrailer = z.infer<typeof trailerSchema>
 /** One line of a row. Its text is the JSON that Postgres made, which keeps numbers and JSON columns exactly. */
 export const toRowLine = (kind: string, rowJson: string): string => `{"kind":"${kind}","row":${rowJson}}\n`
 
+/**
+ * The line of a row whose bytes are too many for one line: `row` has the first of them, and the next lines,
+ * of which `further` is the number, are of `toBytesLine` with the others.
+ */
+export const toLongRowLine = (kind: string, rowJson: string, further: number): string =>
+  `{"kind":"${kind}","row":${rowJson},"further":${further}}\n`
+
+/** `bytes`: as Postgres writes them, `\x` and hexadecimal digits. */
+export const toBytesLine = (kind: string, bytes: string): string => `${JSON.stringify({ kind, bytes })}\n`
+
 export const toLine = (value: ExportHeader | ExportTrailer): string => `${JSON.stringify(value)}\n`
 
 /** The error for a file that cannot be imported; the message names the line, never its content. */

@@ -5,14 +5,16 @@ import type { ImportCount } from '../../transfer-options.ts'
 import { poolOf } from '../data-source.ts'
 import { toDatabaseError } from '../database-errors.ts'
 import { type DatabaseLocation, openMigrated } from '../open-database.ts'
-import { findRowProblem, findUnstorableEscape, isPlainObject } from './check-row.ts'
+import { findRowProblem, findUnstorableEscape, isBytes, isPlainObject } from './check-row.ts'
 import { type ExportTrailer, invalidLine, parseHeader, parseTrailer } from './export-format.ts'
-import { findIncompleteFlow, importRows } from './import-rows.ts'
+import { findIncompleteFlow, importLongRow, importRows } from './import-rows.ts'
 import { type FileLine, readLines } from './read-lines.ts'
-import { TRANSFERRED_TABLES, type TransferredTable } from './transferred-tables.ts'
+import { bytesColumnOf, bytesOf, TRANSFERRED_TABLES, type TransferredTable } from './transferred-tables.ts'
 
 const MAX_BATCH_ROWS = 500
 const MAX_BATCH_BYTES = 4_000_000
+/** Postgres has no value of more. */
+const MAX_VALUE_BYTES = 1024 ** 3
 
 /**
  * Reads a file of `exportFrom` into a database, in one transaction: all of it or nothing. Rows that exist are skipped.
@@ -44,6 +46,16 @@ export async function importInto(
   }
 }
 
+/** A row whose bytes continue in further lines. */
+interface LongRow {
+  readonly line: FileLine
+  readonly value: unknown
+  /** Number of further lines. */
+  readonly expected: number
+  readonly bytes: Uint8Array[]
+  length: number
+}
+
 /** The state of one import. */
 class FileImport {
   readonly #client: ClientBase
@@ -54,6 +66,7 @@ class FileImport {
   #tableIndex = 0
   #batch: FileLine[] = []
   #batchBytes = 0
+  #long: LongRow | undefined
   #hasEnded = false
   #lastLine = 0
 
@@ -94,6 +107,10 @@ class FileImport {
       this.#digest.update(line.bytes)
       return
     }
+    if (this.#long) {
+      this.#digest.update(line.bytes)
+      return this.#takeBytes(line, value, this.#long)
+    }
     const trailer = parseTrailer(value)
     if (trailer) return this.#end(line, trailer)
     this.#digest.update(line.bytes)
@@ -108,12 +125,38 @@ class FileImport {
     if (index !== this.#tableIndex) await this.#flush()
     this.#tableIndex = index
     const table = tableAt(index)
-    const problem = isPlainObject(value) ? findRowProblem(table, value.row) : undefined
-    if (problem !== undefined) throw invalidLine(line.number, `${table.kind}: ${problem}`)
+    const further = furtherLines(line, table, value)
     this.#found[table.kind] = (this.#found[table.kind] ?? 0) + 1
+    if (further > 0) {
+      await this.#flush()
+      this.#long = { line, value, expected: further, bytes: [], length: 0 }
+      return
+    }
+    checkRow(line, table, value, [])
     this.#batch.push(line)
     this.#batchBytes += line.bytes.length
     if (this.#batch.length >= MAX_BATCH_ROWS || this.#batchBytes >= MAX_BATCH_BYTES) await this.#flush()
+  }
+
+  /** Takes a further line of a row, and imports the row after its last one. */
+  async #takeBytes(line: FileLine, value: unknown, long: LongRow): Promise<void> {
+    const table = tableAt(this.#tableIndex)
+    const isFurther = isPlainObject(value) && Object.keys(value).length === 2 && value.kind === table.kind && 'bytes' in value
+    if (!isFurther || !isBytes(value.bytes)) {
+      const left = long.expected - long.bytes.length
+      throw invalidLine(line.number, `${table.kind}: expected ${left} further lines with bytes, found another line`)
+    }
+    const bytes = bytesOf(value.bytes)
+    long.length += bytes.length
+    if (long.length > MAX_VALUE_BYTES) {
+      throw invalidLine(line.number, `${table.kind}: expected at most ${MAX_VALUE_BYTES} bytes in a row, found more`)
+    }
+    long.bytes.push(bytes)
+    if (long.bytes.length < long.expected) return
+    this.#long = undefined
+    checkRow(long.line, table, long.value, long.bytes)
+    const imported = await importLongRow(this.#client, table, long.line, long.bytes)
+    this.#imported[table.kind] = (this.#imported[table.kind] ?? 0) + imported
   }
 
   async #flush(): Promise<void> {
@@ -148,8 +191,23 @@ function parseLine({ number, text }: FileLine): unknown {
   }
 }
 
+function checkRow(line: FileLine, table: TransferredTable, value: unknown, further: readonly Uint8Array[]): void {
+  const problem = isPlainObject(value) ? findRowProblem(table, value.row, further) : undefined
+  if (problem !== undefined) throw invalidLine(line.number, `${table.kind}: ${problem}`)
+}
+
+/** Number of further lines in which the bytes of a row continue. */
+function furtherLines({ number }: FileLine, table: TransferredTable, value: unknown): number {
+  if (!isPlainObject(value) || !('further' in value)) return 0
+  const { further } = value
+  if (typeof further === 'number' && Number.isInteger(further) && further > 0 && bytesColumnOf(table) !== undefined)
+    return further
+  throw invalidLine(number, `${table.kind}: expected a number of further lines of a row with bytes, found another value`)
+}
+
 function findTable({ number }: FileLine, value: unknown): number {
-  const isRow = isPlainObject(value) && Object.keys(value).length === 2 && 'kind' in value && 'row' in value
+  const isRow =
+    isPlainObject(value) && 'kind' in value && 'row' in value && Object.keys(value).length === ('further' in value ? 3 : 2)
   if (!isRow) throw invalidLine(number, 'expected an object with "kind" and "row"')
   const index = TRANSFERRED_TABLES.findIndex(({ kind }) => kind === value.kind)
   if (index >= 0) return index

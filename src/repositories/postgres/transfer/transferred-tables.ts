@@ -24,8 +24,8 @@ interface TransferRule {
   readonly omitted?: Readonly<Record<string, string>>
   /** SQL of columns that the file holds in another state than the table, which is `t`. */
   readonly replaced?: Readonly<Record<string, string>>
-  /** What is wrong with a row whose columns all have the right types. */
-  readonly findProblem?: (row: Readonly<Record<string, unknown>>) => string | undefined
+  /** What is wrong with a row whose columns all have the right types. `further`: the bytes of its further lines. */
+  readonly findProblem?: (row: Readonly<Record<string, unknown>>, further: readonly Uint8Array[]) => string | undefined
 }
 
 export interface TransferredTable extends TransferRule {
@@ -40,11 +40,29 @@ const findHashProblem = ({ hash, json }: Readonly<Record<string, unknown>>): str
     ? undefined
     : 'hash: expected the SHA-256 of the definition, found another value'
 
+function findContentProblem(
+  { sha256, data }: Readonly<Record<string, unknown>>,
+  further: readonly Uint8Array[],
+): string | undefined {
+  const digest = createHash('sha256').update(bytesOf(String(data)))
+  for (const bytes of further) digest.update(bytes)
+  return digest.digest('hex') === sha256 ? undefined : 'sha256: expected the SHA-256 of the bytes, found another value'
+}
+
+/** Bytes as Postgres writes them: `\x` and hexadecimal digits. */
+export const bytesOf = (text: string): Buffer => Buffer.from(text.slice(2), 'hex')
+
+/** The column of a table that holds bytes; no table has two. */
+export const bytesColumnOf = ({ columns }: TransferredTable): string | undefined =>
+  columns.find(({ type }) => type === 'bytea')?.name
+
 /** In the order of the file: a parent comes before its rows. */
 const RULES: readonly TransferRule[] = [
   { kind: 'definition', table: 'polyphony_flow_definitions', findProblem: findHashProblem },
   { kind: 'thread', table: 'polyphony_threads' },
   { kind: 'message', table: 'polyphony_messages' },
+  { kind: 'bytes', table: 'polyphony_file_contents', findProblem: findContentProblem },
+  { kind: 'file', table: 'polyphony_files' },
   {
     kind: 'permission',
     table: 'polyphony_thread_permissions',
@@ -65,6 +83,7 @@ const RULES: readonly TransferRule[] = [
   { kind: 'result', table: 'polyphony_step_results', parent: ofFlow },
   { kind: 'attempt', table: 'polyphony_step_attempts', parent: ofFlow },
   { kind: 'intent', table: 'polyphony_call_intents', parent: ofFlow },
+  { kind: 'turn', table: 'polyphony_step_turns', parent: ofFlow },
   { kind: 'wait', table: 'polyphony_flow_waits', parent: ofFlow },
   { kind: 'update', table: 'polyphony_flow_updates', parent: ofFlow },
 ]
@@ -81,6 +100,7 @@ export const TABLES_LEFT_OUT: Readonly<Record<string, string>> = {
   polyphony_provider_rates: 'rates hold for the processes that share a database',
   polyphony_provider_slots: 'calls of the source hold them',
   polyphony_request_counts: 'they count requests of the last minute',
+  polyphony_events: 'the log has numbers of its own in each database, and its readers continue after them',
   polyphony_schedules: 'the destination continues with the next instant of its own configuration',
 }
 

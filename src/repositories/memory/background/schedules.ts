@@ -1,4 +1,4 @@
-import type { ScheduleRepository, StoredSchedule } from '../background-repositories.ts'
+import type { ScheduleRepository, StoredSchedule } from '../../background-repositories.ts'
 
 /** Schedules in a plain Map. */
 export function createMemorySchedules(): ScheduleRepository {

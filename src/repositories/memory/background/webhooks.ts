@@ -4,7 +4,7 @@ import type {
   NewDelivery,
   StoredWebhook,
   WebhookRepository,
-} from '../background-repositories.ts'
+} from '../../background-repositories.ts'
 
 type Delivery = NewDelivery & {
   readonly flowId: string
