@@ -1,0 +1,199 @@
+import type { Clock, StopTimer } from '../async/clock.ts'
+import { withCallFacts } from '../domain/execution/call-facts.ts'
+import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import type { MachineModel } from './machine/machine-model.ts'
+import type { ServiceEntry } from './service-entry.ts'
+
+/** Whether a service gets calls that may go elsewhere as well. */
+export type ServiceStanding =
+  | { readonly mayAsk: true; readonly run: number }
+  | {
+      readonly mayAsk: false
+      readonly run: number
+      /** Whether it will get calls again without a command. */
+      readonly mayReturn: boolean
+      /** Milliseconds until then, as far as they are known. */
+      readonly waitMs: number
+      readonly code: 'PROVIDER_UNAVAILABLE' | 'SERVICE_NOT_RUNNING'
+    }
+
+/** A call to a service, from its permission to its end. */
+export interface EnteredCall {
+  readonly endpoint: string
+  /** Aborts when the run ends. */
+  readonly ended: AbortSignal
+  leave(succeeded: boolean): void
+}
+
+/** The calls of steps to services that stand behind a provider. */
+export interface ProviderCalls {
+  /**
+   * Permits a call to a service that runs or is degraded, and counts it until it leaves. Starts one with
+   * `start: demand` first, unless `start` is false. Rejects with PROVIDER_UNAVAILABLE and the wait for a service that
+   * will run by itself, with SERVICE_NOT_RUNNING for another one, and with the reason of the abort.
+   */
+  enter(id: string, signal: AbortSignal, options?: { readonly start?: boolean }): Promise<EnteredCall>
+  /** `undefined` for an id that no service has. Called for members of pools before each call. */
+  standing(id: string): ServiceStanding | undefined
+  /** Why a service does not answer as it should, in words for people; `undefined` if it runs. */
+  hindrance(id: string): { readonly message: string; readonly startsByItself: boolean } | undefined
+  /** Throws the reason why a service gets no calls now. */
+  assertRuns(entry: ServiceEntry): void
+  /** Measures starts, for the wait for the next one. Called after every change of a service. */
+  changed(id: string, before: MachineModel, model: MachineModel): void
+  close(): void
+}
+
+export interface ProviderCallsDeps {
+  readonly find: (id: string) => ServiceEntry | undefined
+  readonly start: (id: string, signal: AbortSignal) => Promise<unknown>
+  readonly stop: (id: string) => Promise<unknown>
+  readonly clock: Clock
+  /** Milliseconds of a clock that no one sets. */
+  readonly monotonicNow: () => number
+}
+
+interface StartTimes {
+  startedAtMs?: number
+  lastedMs?: number
+}
+
+/** The shortest wait: a service that starts is asked again no sooner. */
+const MIN_WAIT_MS = 500
+/** Wait for what has no known end, such as a dependency or calls in flight. */
+const USUAL_WAIT_MS = 1_000
+
+export function createProviderCalls({ find, start, stop, clock, monotonicNow }: ProviderCallsDeps): ProviderCalls {
+  const starts = new Map<string, StartTimes>()
+  const idleTimers = new Map<string, StopTimer>()
+
+  const standingOf = ({ id, definition, life }: ServiceEntry): ServiceStanding => {
+    const { model } = life.snapshot()
+    const run = model.runs
+    if (model.state === 'running' || (model.state === 'idle' && definition.start === 'demand')) return { mayAsk: true, run }
+    if (!returnsByItself(model)) {
+      return { mayAsk: false, run, mayReturn: false, waitMs: Number.POSITIVE_INFINITY, code: 'SERVICE_NOT_RUNNING' }
+    }
+    return { mayAsk: false, run, mayReturn: true, waitMs: waitOf(id, model), code: 'PROVIDER_UNAVAILABLE' }
+  }
+
+  /** A start of unknown length is asked for again after as long as it has lasted, so that the waits double. */
+  function waitOf(id: string, { state, nextStartAtMs }: MachineModel): number {
+    const now = monotonicNow()
+    const { startedAtMs = now, lastedMs } = starts.get(id) ?? {}
+    if (state === 'backoff') return Math.max(0, (nextStartAtMs ?? now) - now) + (lastedMs ?? 0)
+    if (state !== 'starting') return USUAL_WAIT_MS
+    return Math.max(MIN_WAIT_MS, lastedMs === undefined ? now - startedAtMs : startedAtMs + lastedMs - now)
+  }
+
+  function assertRuns(entry: ServiceEntry): void {
+    const { id, life } = entry
+    const { model } = life.snapshot()
+    const { state } = model
+    if (state === 'running' || state === 'degraded') return
+    const details = { provider: id, service: id, state, notSent: true }
+    if (!returnsByItself(model)) throw notRunning(id, state)
+    const retryAfterMs = Math.round(waitOf(id, model))
+    const error = new OrchestratorError('PROVIDER_UNAVAILABLE', `the service "${id}" does not run yet (${state})`, {
+      details: { ...details, retryAfterMs },
+    })
+    throw withCallFacts(error, { retryAfterMs, generated: false })
+  }
+
+  async function startOnDemand({ id }: ServiceEntry, signal: AbortSignal): Promise<void> {
+    try {
+      await start(id, signal)
+    } catch (error) {
+      if (signal.aborted) throw signal.reason
+      throw notRunning(id, find(id)?.life.snapshot().model.state ?? 'idle', error)
+    }
+  }
+
+  function stopWhenUnused(entry: ServiceEntry): void {
+    const { id, definition, life } = entry
+    const { idleStopMs } = definition
+    if (idleStopMs === undefined || life.snapshot().inFlight > 0) return
+    idleTimers.get(id)?.()
+    const stopTimer = clock.startTimer(idleStopMs, () => {
+      idleTimers.delete(id)
+      // A failure to stop is a state of the service.
+      if (find(id) === entry && life.snapshot().inFlight === 0) stop(id).catch(() => undefined)
+    })
+    idleTimers.set(id, stopTimer)
+  }
+
+  return {
+    async enter(id, signal, { start: mayStart = true } = {}) {
+      const entry = find(id)
+      if (!entry) throw notRunning(id, 'removed')
+      const { state } = entry.life.snapshot().model
+      const isComing = state === 'idle' || state === 'waiting' || state === 'starting'
+      if (mayStart && isComing && entry.definition.start === 'demand') await startOnDemand(entry, signal)
+      assertRuns(entry)
+      const endpoint = entry.body.endpoint()
+      const ended = entry.life.runSignal()
+      if (endpoint === undefined || !ended) throw notRunning(id, state)
+      idleTimers.get(id)?.()
+      idleTimers.delete(id)
+      const end = entry.life.beginCall()
+      return {
+        endpoint,
+        ended,
+        leave(succeeded) {
+          end(succeeded)
+          stopWhenUnused(entry)
+        },
+      }
+    },
+    standing(id) {
+      const entry = find(id)
+      return entry && standingOf(entry)
+    },
+    hindrance(id) {
+      const entry = find(id)
+      if (!entry) return undefined
+      const { model } = entry.life.snapshot()
+      const { state } = model
+      if (state === 'running') return undefined
+      const isIdle = state === 'idle'
+      const startsByItself = returnsByItself(model) || (isIdle && entry.definition.start !== 'manual')
+      const will = isIdle && startsByItself ? STARTS[entry.definition.start] : undefined
+      const advice = will ?? (startsByItself ? 'it will run by itself' : `start it: polyphony services start ${id}`)
+      return { message: `the service "${id}" is ${state} in this process; ${advice}`, startsByItself }
+    },
+    assertRuns,
+    changed(id, before, model) {
+      if (model.state === before.state) return
+      const known = starts.get(id) ?? {}
+      if (model.state === 'starting') known.startedAtMs = monotonicNow()
+      else if (before.state === 'starting' && model.state === 'running' && known.startedAtMs !== undefined) {
+        known.lastedMs = monotonicNow() - known.startedAtMs
+      }
+      starts.set(id, known)
+    },
+    close() {
+      for (const stopTimer of idleTimers.values()) stopTimer()
+      idleTimers.clear()
+    },
+  }
+}
+
+const STARTS = {
+  auto: 'it starts with all services',
+  demand: 'the first call starts it',
+  manual: undefined,
+} as const satisfies Record<ServiceEntry['definition']['start'], string | undefined>
+
+/** A service that stops in order to start again comes back like one that failed. */
+function returnsByItself({ state, next }: MachineModel): boolean {
+  if (state === 'stopping') return next !== 'idle'
+  return state !== 'idle' && state !== 'failed'
+}
+
+function notRunning(id: string, state: string, cause?: unknown): OrchestratorError {
+  const reason = OrchestratorError.is(cause) ? `: ${cause.message}` : ''
+  return new OrchestratorError('SERVICE_NOT_RUNNING', `expected the service "${id}" to run, found it ${state}${reason}`, {
+    details: { provider: id, service: id, state, notSent: true },
+    cause,
+  })
+}
