@@ -4,7 +4,9 @@ import type { FlowDefinition, FlowLimits } from '../domain/definition/flow-defin
 import type { StoredRunOptions } from '../domain/execution/flow.ts'
 import type { FlowUpdate } from '../domain/execution/flow-update.ts'
 import type { FlowObservation } from '../domain/execution/observation.ts'
-import type { Attempt, StepResult } from '../domain/execution/step-result.ts'
+import type { Attempt, StepKey, StepResult } from '../domain/execution/step-result.ts'
+import type { StepTurn } from '../domain/tools/turns.ts'
+import type { Origin } from '../domain/users/sharing.ts'
 import type { Attachment, Message } from '../domain/users/thread.ts'
 import type { FlowLog } from './updates/update-log.ts'
 import type { PauseControl } from './waiting/pause-control.ts'
@@ -32,6 +34,13 @@ export interface RunOptions {
   readonly stored?: StoredRunOptions
 }
 
+/** An answer that an earlier execution received. */
+export interface PriorAnswer {
+  readonly response: CallResponse
+  /** What it was made from; absent in results of versions that did not record it. */
+  readonly origins?: readonly Origin[]
+}
+
 /** The state that earlier executions of a flow left in the store. All fresh flows share one empty object. */
 export interface PriorState {
   /** One result per step and iteration. */
@@ -45,7 +54,11 @@ export interface PriorState {
   /** Calls by `recordKey` that may have been made before a crash that left no trace of them. */
   readonly untraced: ReadonlySet<string>
   /** Complete answers by `recordKey` that were received and stored before their step had ended. */
-  readonly answers: ReadonlyMap<string, CallResponse>
+  readonly answers: ReadonlyMap<string, PriorAnswer>
+  /** Rows of steps that call tools, by `recordKey`. */
+  readonly turns: ReadonlyMap<string, readonly StepTurn[]>
+  /** Calls of tools by `toolKey` whose outcome is unknown because the process died during them. */
+  readonly lostTools: ReadonlySet<string>
   /** Results of lost calls that the store does not hold yet. */
   readonly unrecorded: readonly StepResult[]
   /** Sums over all attempts, those of samples and lost calls included. */
@@ -118,6 +131,10 @@ export function notReplayed({ prior, progress }: FlowExecution): readonly StepRe
   const replayed = new Set(progress.results.map((result) => result?.id))
   return prior.results.filter((result) => !replayed.has(result.id))
 }
+
+/** Key of a call of a tool within one flow. */
+export const toolKey = (key: StepKey, { turn, index }: { readonly turn: number; readonly index: number }): string =>
+  `${recordKey(key.path, key.iteration, key.sample)}/${turn}.${index}`
 
 /** Key of a result within one flow; `sample` is 0 for the step's own result. */
 export const recordKey = (path: string, iteration: number, sample: number): string => `${path}#${iteration}.${sample}`

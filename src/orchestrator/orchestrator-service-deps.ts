@@ -1,6 +1,8 @@
-import type { FlowDefinition, FlowStep } from '../domain/definition/flow-definition.ts'
+import type { AnswerStep } from '../domain/answers/answer-text.ts'
+import type { FlowDefinition, FlowDefinitionInput, FlowStep } from '../domain/definition/flow-definition.ts'
+import type { ResolveAttachments } from '../domain/users/new-attachment.ts'
 import type { FlowType } from '../domain/vocabulary.ts'
-import type { AnswerStep, Executor } from '../executors/executor.ts'
+import type { Executor } from '../executors/executor.ts'
 import type { Store } from '../repositories/repository.ts'
 import type { FlowAccess } from './flows/flow-access.ts'
 import type { FlowCache } from './flows/flow-cache.ts'
@@ -25,6 +27,8 @@ export interface OrchestratorServiceDeps {
   readonly cache: FlowCache
   /** Implemented by createFlowCreation. */
   readonly storeFlow: StoreFlow
+  /** Implemented by createAttachments. */
+  readonly attachments: ResolveAttachments
   readonly executions: FlowExecutions
   readonly live: LiveUpdates
   /** Of this process. */
@@ -37,7 +41,7 @@ export interface OrchestratorServiceDeps {
   /** Implemented by createAnswerSteps. */
   readonly answerSteps: (definition: FlowDefinition) => readonly AnswerStep[]
   /** Implemented by createFinalSteps. */
-  readonly finalSteps: (definition: FlowDefinition) => readonly FlowStep[]
+  readonly finalSteps: (definition: FlowDefinitionInput) => readonly FlowStep[]
   /** Implemented by createSingleStep. */
   readonly executeOneStep: ExecuteOneStep
   /** Implemented by the registry of executors. */

@@ -1,3 +1,4 @@
+import type { AnswerStep } from '../domain/answers/answer-text.ts'
 import type { FlowDefinition, FlowDefinitionInput, FlowStep } from '../domain/definition/flow-definition.ts'
 import type { FlowStatusReport, OrchestrationFlow } from '../domain/execution/flow.ts'
 import { flowCancelled, flowNotFound } from '../domain/execution/flow-errors.ts'
@@ -5,7 +6,6 @@ import type { FlowExecutionResult } from '../domain/execution/flow-result.ts'
 import type { FlowUpdate } from '../domain/execution/flow-update.ts'
 import type { StepResult } from '../domain/execution/step-result.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
-import type { AnswerStep } from '../executors/executor.ts'
 import { settledResults } from './flow-run.ts'
 import { getStep } from './flows/flow-definitions.ts'
 import type { FlowPage, SavedFlow, SavedFlowName } from './flows/flow-lists.ts'
@@ -19,6 +19,7 @@ import { type CallerRuns, createCallerRuns } from './runs/caller-runs.ts'
 import { toRerun } from './runs/rerun.ts'
 import { resolveInput } from './runs/run-input.ts'
 import {
+  type CreateFlowOptions,
   type ExecuteFlowOptions,
   type GetFlowOptions,
   type ListFlowsOptions,
@@ -55,9 +56,9 @@ export class OrchestratorService {
    * })
    * ```
    */
-  async createFlow(threadId: string, userId: string, definition: FlowDefinitionInput): Promise<OrchestrationFlow> {
+  async createFlow(threadId: string, userId: string, definition: FlowDefinitionInput, options: CreateFlowOptions = {}) {
     await this.#deps.access.requireOnThread(threadId, userId, 'write')
-    return this.#deps.storeFlow({ threadId, userId, definition })
+    return this.#deps.storeFlow({ ...options, threadId, userId, definition })
   }
 
   /**
@@ -252,9 +253,9 @@ export class OrchestratorService {
 
   /**
    * The steps one of which writes the output of the flow. Empty if several outputs are joined or one is selected at the
-   * end.
+   * end. FLOW_INVALID.
    */
-  async finalSteps(definition: FlowDefinition): Promise<readonly FlowStep[]> {
+  async finalSteps(definition: FlowDefinitionInput): Promise<readonly FlowStep[]> {
     return this.#deps.finalSteps(definition)
   }
 

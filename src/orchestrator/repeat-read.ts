@@ -7,8 +7,9 @@ const FIRST_PAUSE_MS = 50
 const LONGEST_PAUSE_MS = 1_000
 
 /**
- * Repeats a read that a running flow needs while the database does not answer, because failing the flow would waste the
- * answers that it has paid for. Rejects with the reason as soon as a token is cancelled, and with every other error.
+ * Repeats a read that a running flow needs, or a write that has no further effect the second time, while the database
+ * does not answer, because failing the flow would waste the answers that it has paid for. Rejects with the reason as
+ * soon as a token is cancelled, and with every other error.
  */
 export function repeatRead<T>(read: () => Promise<T>, tokens: readonly (CancellationToken | undefined)[]): Promise<T> {
   let stopped = false

@@ -4,6 +4,7 @@ import { deepFreeze } from '../domain/deep-freeze.ts'
 import { type FlowLimits, flowLimitsSchema } from '../domain/definition/flow-definition.ts'
 import type { StoredRunOptions } from '../domain/execution/flow.ts'
 import type { FlowUpdate } from '../domain/execution/flow-update.ts'
+import { type NewAttachment, newAttachments } from '../domain/users/new-attachment.ts'
 import { FlowStatus, OrchestrationFlowType } from '../domain/vocabulary.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { StoredFlow } from '../repositories/repository.ts'
@@ -78,6 +79,11 @@ export interface TimeoutConfig {
 export interface ExecuteFlowOptions {
   /** The user's prompt. */
   readonly input?: string
+  /**
+   * Texts and files that belong to the prompt; bytes are stored with the thread of the flow. Default: those of the last
+   * execution with the same input, and those of the message from which the prompt is taken.
+   */
+  readonly attachments?: readonly NewAttachment[]
   /** Whether to request streams from providers and emit `step_progress`; by default if `onUpdate` is given. */
   readonly streaming?: boolean
   /**
@@ -105,11 +111,18 @@ export interface ExecuteFlowOptions {
   readonly signal?: AbortSignal
 }
 
+/** Options of createFlow. */
+export interface CreateFlowOptions {
+  /** Whether the definition came over a network, so that it may name only operations that are exposed to it. */
+  readonly overNetwork?: boolean
+}
+
 const isFunction = (value: unknown) => typeof value === 'function'
 const positiveMs = z.number().positive()
 
 const executeOptionsSchema = z.strictObject({
   input: z.string().optional(),
+  attachments: newAttachments.optional(),
   streaming: z.boolean().optional(),
   onUpdate: z.custom<ExecuteFlowOptions['onUpdate']>(isFunction, 'expected a function').optional(),
   saveMessages: z.boolean().optional(),

@@ -40,6 +40,7 @@ const toPending = (flow: FlowInsert): StoredFlow => ({
   createdAt: flow.createdAt,
   input: flow.input,
   metadata: flow.metadata,
+  attachments: flow.attachments,
   parentFlowId: flow.parentFlowId,
   ownerEpoch: 0,
   simulated: flow.simulated,

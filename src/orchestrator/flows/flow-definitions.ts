@@ -1,12 +1,15 @@
 import { createHash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
-import type { FlowDefinition, FlowStep } from '../../domain/definition/flow-definition.ts'
+import type { DefinitionProblem, FlowDefinition, FlowStep } from '../../domain/definition/flow-definition.ts'
+import { isMissingFunction } from '../../domain/tools/named-code.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { StoredDefinition, StoredFlow } from '../../repositories/repository.ts'
 
 export interface FlowDefinitionDeps {
   /** Throws FLOW_INVALID. Implemented by createParser. */
   readonly parse: (input: unknown) => FlowDefinition
+  /** Rises when the agents or functions that `parse` knows change; default: they never do. */
+  readonly namesVersion?: () => number
   /** Implemented by toStoredJson of domain/definition/json.ts. */
   readonly toStoredJson: (definition: FlowDefinition) => { readonly json: string; readonly isData: boolean }
   /** Implemented by fromStoredJson of domain/definition/json.ts. */
@@ -21,9 +24,16 @@ interface Accepted {
 }
 
 /** Parsed definitions of this process: one object per content, however many flows share it. */
-export function createFlowDefinitions({ parse, toStoredJson, fromStoredJson, takesFlows = true }: FlowDefinitionDeps) {
+export function createFlowDefinitions({
+  parse,
+  namesVersion = () => 0,
+  toStoredJson,
+  fromStoredJson,
+  takesFlows = true,
+}: FlowDefinitionDeps) {
   const byHash = new LRUCache<string, FlowDefinition>({ max: 1_000 })
   const accepted = new LRUCache<string, Accepted>({ max: 1_000, maxSize: 20_000_000, sizeCalculation: (_, text) => text.length })
+  let acceptedVersion = namesVersion()
   // Functions cannot be stored, so these definitions are kept until this process ends or 10,000 newer ones replace
   // them.
   const ofFlow = new LRUCache<string, FlowDefinition>({ max: 10_000 })
@@ -33,6 +43,10 @@ export function createFlowDefinitions({ parse, toStoredJson, fromStoredJson, tak
 
   /** A definition as parsed and as stored. The same text as before is not parsed again. */
   function accept(input: unknown): Accepted {
+    if (acceptedVersion !== namesVersion()) {
+      accepted.clear()
+      acceptedVersion = namesVersion()
+    }
     const text = dataText(input)
     const known = text === undefined ? undefined : accepted.get(text)
     if (known) return known
@@ -44,6 +58,25 @@ export function createFlowDefinitions({ parse, toStoredJson, fromStoredJson, tak
     byHash.set(hash, entry.definition)
     if (text !== undefined) accepted.set(text, entry)
     return entry
+  }
+
+  /** A stored definition may name functions that only other processes have registered. */
+  function rebuildData({
+    id,
+    name,
+    definition: { json, version },
+  }: Pick<StoredFlow, 'id' | 'name' | 'definition'>): FlowDefinition {
+    try {
+      return fromStoredJson(json)
+    } catch (error) {
+      const missing = missingFunctionsOf(error)
+      if (missing.length === 0) throw error
+      throw new OrchestratorError(
+        'FLOW_NOT_REBUILDABLE',
+        `Flow "${name}" names functions that this process has not registered: ${missing.join('; ')}`,
+        { details: { flowId: id, name, version }, cause: error },
+      )
+    }
   }
 
   return {
@@ -95,9 +128,9 @@ export function createFlowDefinitions({ parse, toStoredJson, fromStoredJson, tak
     },
     /** The runnable definition of a stored flow; throws FLOW_NOT_REBUILDABLE. */
     rebuild(flow: { readonly id: string; readonly name: string; readonly definition: StoredDefinition }): FlowDefinition {
-      const { hash, json, isData, version } = flow.definition
+      const { hash, isData, version } = flow.definition
       if (isData) {
-        const definition = byHash.get(hash) ?? fromStoredJson(json)
+        const definition = byHash.get(hash) ?? rebuildData(flow)
         byHash.set(hash, definition)
         return definition
       }
@@ -122,6 +155,13 @@ export function createFlowDefinitions({ parse, toStoredJson, fromStoredJson, tak
 }
 
 export type FlowDefinitions = ReturnType<typeof createFlowDefinitions>
+
+/** Problems of a FLOW_INVALID that concern only functions that are not registered; empty for every other error. */
+function missingFunctionsOf(error: unknown): readonly string[] {
+  if (!OrchestratorError.is(error) || error.code !== 'FLOW_INVALID' || !Array.isArray(error.details.problems)) return []
+  const problems: readonly DefinitionProblem[] = error.details.problems
+  return problems.every(isMissingFunction) ? problems.map(({ path, message }) => `${path}: ${message}`) : []
+}
 
 const toRequirement = (name: string, version = ''): string => `${name}@${version}`
 const toOwnRequirement = (flowId: string): string => `flow:${flowId}`

@@ -6,7 +6,7 @@ import type { FlowUpdate } from '../../domain/execution/flow-update.ts'
 import { stepIdOf } from '../../domain/execution/step-path.ts'
 import { type StepResult, stepResultId } from '../../domain/execution/step-result.ts'
 import type { ListedFlow, StepState, StoredFlow, StoredFlowResult, StoredUpdate } from '../../repositories/repository.ts'
-import { writerOf } from '../steps/step-inputs.ts'
+import { writerOf } from '../provenance/result-origins.ts'
 
 /** A stored flow with its results, for callers. */
 export function toFlow(
@@ -34,6 +34,7 @@ export function toFlow(
     error: flow.error,
     input: flow.input,
     metadata: flow.metadata,
+    attachments: flow.attachments,
     parentFlowId: flow.parentFlowId,
     ownerEpoch: flow.ownerEpoch,
     simulated: flow.simulated,
@@ -52,6 +53,7 @@ export function toFlowSummary(
     ...shown,
     definition,
     steps: definition.steps,
+    stepStates: states,
     currentStepIndex: Math.max(currentStepIndex, furthestStep(definition, states)),
     result: result && shown.status === 'COMPLETED' ? withTotals(shown, result) : undefined,
   }
@@ -165,8 +167,8 @@ export function carriedInto(flowId: string, result: StepResult): StepResult {
     id: stepResultId(flowId, result),
     flowId,
     attempts: [],
-    // Without its attempts it is unknown which provider wrote which sample.
-    samples: writerOf(result, result.provider) === result.provider ? result.samples : undefined,
+    // Without its attempts it is unknown which provider wrote which sample, unless its origins name them.
+    samples: result.origins || writerOf(result, result.provider) === result.provider ? result.samples : undefined,
     messageId: undefined,
     notes: [...result.notes, `carried over from flow ${result.flowId}`],
   }

@@ -1,10 +1,13 @@
+import type { AnswerStep } from '../../domain/answers/answer-text.ts'
 import type { FlowDefinition, FlowStep } from '../../domain/definition/flow-definition.ts'
+import { isOwnTool, isRunStep } from '../../domain/tools/tool-fields.ts'
 import { isWaitingStep } from '../../domain/waiting/waiting-steps.ts'
-import type { AnswerStep, Executor } from '../../executors/executor.ts'
+import type { Executor } from '../../executors/executor.ts'
 
 /**
  * The runs of steps whose text may be streamed as the flow's answer. Leaves out steps whose failure does not end the
- * flow, whose answer is chosen among samples or read as a value, or which may restart after their first text.
+ * flow, whose answer is chosen among samples, read as a value or made by an operation, or which may restart after their
+ * first text.
  */
 export const createAnswerSteps =
   (executors: Readonly<Record<string, Executor>>) =>
@@ -16,7 +19,10 @@ export const createAnswerSteps =
         step !== undefined &&
         step.optional !== true &&
         !isWaitingStep(step) &&
+        !isRunStep(step) &&
         step.outputSchema === undefined &&
+        // Text beside a call of a tool is no part of the answer.
+        !step.tools?.some(isOwnTool) &&
         step.fallbackAfterFirstToken !== true &&
         (step.samples ?? 1) === 1
       )

@@ -1,14 +1,21 @@
 import type { DefinitionProblem, FlowDefinition, FlowDefinitionInput } from '../../domain/definition/flow-definition.ts'
+import type { DefinitionParser } from '../../domain/definition/parser.ts'
+import { definitionError } from '../../domain/definition/problems.ts'
 import type { BudgetFacts, BudgetReport } from '../../domain/users/budget.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { ModelNames } from '../../providers/provider.ts'
+import type { FindOperations } from '../operations/find-operation.ts'
+import { findHiddenOperations } from '../operations/hidden-operations.ts'
 import { budgetFindings } from './budget-findings.ts'
 import { type CostRange, type CostRangeDeps, callRanges, costRange, limitFindings } from './cost-range.ts'
 import type { Findings, FlowFinding } from './flow-finding.ts'
 import { joinFindings } from './join-findings.ts'
 import { modelFindings } from './model-findings.ts'
-import { type ProviderUsability, providerFindings } from './provider-findings.ts'
-import { type SharingFindingsDeps, sharingFindings } from './sharing-findings.ts'
+import { operationFindings } from './operation-findings.ts'
+import { providerFindings } from './provider-findings.ts'
+import { type ServiceFindingsDeps, serviceFindings } from './service-findings.ts'
+import { type PoolSharingDeps, poolSharing } from './sharing/pool-sharing.ts'
+import { type ToolFindingsDeps, toolFindings } from './tool-findings.ts'
 
 /** Answer of checkFlow: everything that can be known before the first call. */
 export interface FlowCheck {
@@ -23,16 +30,20 @@ export interface FlowCheck {
   readonly budgets: readonly BudgetReport[]
 }
 
-export interface CheckFlowDeps extends CostRangeDeps, SharingFindingsDeps {
-  readonly parser: { parse(input: unknown): FlowDefinition }
-  readonly providers: ProviderUsability
+export interface CheckFlowDeps extends CostRangeDeps, PoolSharingDeps, ToolFindingsDeps, ServiceFindingsDeps {
+  readonly parser: Pick<DefinitionParser, 'parse' | 'parseFromNetwork'>
   readonly modelNames: ModelNames
+  /** Implemented by createModels. */
+  readonly operationsOf: FindOperations
   /** Implemented by BudgetService. */
   readonly budgetsOf: (facts: BudgetFacts) => Promise<readonly BudgetReport[]>
 }
 
 /** Facts of the flow that would run, for budgets whose scope is not the user. */
-export type CheckFlowOptions = Omit<BudgetFacts, 'userId'>
+export interface CheckFlowOptions extends Omit<BudgetFacts, 'userId'> {
+  /** Whether the definition came over a network, so that it may name only operations that are exposed to it. */
+  readonly overNetwork?: boolean
+}
 
 export type CheckFlow = (definition: FlowDefinitionInput, userId: string, options?: CheckFlowOptions) => Promise<FlowCheck>
 
@@ -41,8 +52,8 @@ export type CheckFlow = (definition: FlowDefinitionInput, userId: string, option
  * findings.
  */
 export function createCheckFlow(deps: CheckFlowDeps): CheckFlow {
-  return async (input, userId, options = {}) => {
-    const parsed = parseOrFindProblems(deps.parser, input)
+  return async (input, userId, { overNetwork = false, ...options } = {}) => {
+    const parsed = await parseOrFindHidden(deps, input, overNetwork)
     if ('problems' in parsed) {
       const cost = { lowUsd: 0, highUsd: 0, unpriced: [] }
       return { ok: false, problems: parsed.problems, warnings: [], calls: { min: 0, max: 0 }, cost, budgets: [] }
@@ -50,19 +61,34 @@ export function createCheckFlow(deps: CheckFlowDeps): CheckFlow {
     const { definition } = parsed
     const ranges = callRanges(deps.executors, definition)
     const joins = joinFindings(definition)
-    const providers = providerFindings(deps.providers, definition)
-    const sharing = await sharingFindings(deps, definition, userId)
+    const providers = providerFindings(deps.pools, definition)
+    const services = serviceFindings(deps, definition)
+    const operations = await operationFindings(deps.operationsOf, definition)
+    const sharing = await poolSharing(deps, definition, userId)
     const cost = await costRange(deps, definition, ranges)
     const limits = limitFindings(definition, cost)
     const budgets = await deps.budgetsOf({ ...options, userId })
     const spending = budgetFindings(budgets, cost)
     const models = await modelFindings(deps, definition)
+    const tools = await toolFindings(deps, definition, userId)
     const needs = sharing.needs.map(({ finding }) => finding)
-    const problems = [...joins.problems, ...providers.problems, ...needs, ...limits.problems, ...spending.problems]
+    const problems = [
+      ...joins.problems,
+      ...providers.problems,
+      ...services.problems,
+      ...tools.problems,
+      ...operations.problems,
+      ...needs,
+      ...limits.problems,
+      ...spending.problems,
+    ]
     const warnings = [
       ...joins.warnings,
       ...providers.warnings,
+      ...services.warnings,
+      ...operations.warnings,
       ...models,
+      ...tools.warnings,
       ...sharing.warnings,
       ...limits.warnings,
       ...spending.warnings,
@@ -75,9 +101,21 @@ export function createCheckFlow(deps: CheckFlowDeps): CheckFlow {
   }
 }
 
+/** As `parseOrFindProblems`; operations that a definition from the network may not name are problems of it. */
+export async function parseOrFindHidden(
+  { parser, operationsOf }: Pick<CheckFlowDeps, 'parser' | 'operationsOf'>,
+  input: FlowDefinitionInput,
+  overNetwork: boolean,
+) {
+  const parsed = parseOrFindProblems(overNetwork ? parser.parseFromNetwork : parser.parse, input)
+  if ('problems' in parsed || !overNetwork) return parsed
+  const hidden = await findHiddenOperations(operationsOf, parsed.definition)
+  return hidden.length === 0 ? parsed : { problems: definitionProblems(definitionError(hidden)) }
+}
+
 /** Parses a definition, or returns its problems as findings. */
-export function parseOrFindProblems(
-  { parse }: CheckFlowDeps['parser'],
+function parseOrFindProblems(
+  parse: CheckFlowDeps['parser']['parse'],
   input: FlowDefinitionInput,
 ): { readonly definition: FlowDefinition } | Pick<Findings, 'problems'> {
   try {

@@ -1,3 +1,4 @@
+import type { PoolDirectory } from '../../domain/definition/call/pools.ts'
 import type { FlowDefinition } from '../../domain/definition/flow-definition.ts'
 import { isWaitingStep } from '../../domain/waiting/waiting-steps.ts'
 import type { ModelNames, NamedProvider } from '../../providers/provider.ts'
@@ -7,6 +8,7 @@ export interface ModelFindingsDeps {
   readonly modelNames: ModelNames
   /** Implemented by createPricingLookup. */
   readonly pricingOf: (provider: string) => NamedProvider
+  readonly pools: PoolDirectory
 }
 
 /**
@@ -14,19 +16,21 @@ export interface ModelFindingsDeps {
  * because only the vendor knows its models for certain.
  */
 export async function modelFindings(
-  { modelNames, pricingOf }: ModelFindingsDeps,
+  { modelNames, pricingOf, pools }: ModelFindingsDeps,
   { steps }: FlowDefinition,
 ): Promise<readonly FlowFinding[]> {
   const named = steps.flatMap((step, index) =>
     isWaitingStep(step)
       ? []
       : [
-          { path: `steps[${index}].model`, provider: step.provider, model: step.model },
-          ...step.fallbacks.map(({ provider, model }, position) => ({
-            path: `steps[${index}].fallbacks[${position}]`,
-            provider,
-            model,
-          })),
+          ...pools.membersOf(step).map(({ provider, model }) => ({ path: `steps[${index}].model`, provider, model })),
+          ...step.fallbacks.flatMap((fallback, position) =>
+            pools.membersOf(fallback).map(({ provider, model }) => ({
+              path: `steps[${index}].fallbacks[${position}]`,
+              provider,
+              model,
+            })),
+          ),
         ],
   )
   const findings: FlowFinding[] = []

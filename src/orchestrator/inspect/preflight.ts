@@ -1,10 +1,13 @@
 import type { FlowDefinitionInput, FlowStep } from '../../domain/definition/flow-definition.ts'
-import { type CheckFlowDeps, parseOrFindProblems } from './check-flow.ts'
+import { type CheckFlowDeps, parseOrFindHidden } from './check-flow.ts'
 import { callRanges, costRange, limitFindings } from './cost-range.ts'
 import type { FlowFinding } from './flow-finding.ts'
 import { joinFindings } from './join-findings.ts'
+import { operationFindings } from './operation-findings.ts'
 import { providerFindings } from './provider-findings.ts'
-import { sharingFindings } from './sharing-findings.ts'
+import { fileFindings } from './sharing/file-findings.ts'
+import { poolSharing } from './sharing/pool-sharing.ts'
+import { toolFindings } from './tool-findings.ts'
 
 /**
  * The problems that keep a run from starting. Interfaces choose between these options and have no rules of their own.
@@ -25,6 +28,13 @@ export interface PreflightOptions {
    * Saves counting tokens. Default false.
    */
   readonly ignoreLimits?: boolean
+  /**
+   * Whether the run gets files. Everybody who may receive them must then be allowed to see them, whatever `steps` is:
+   * steps of whose condition nothing is known, fallbacks, members of pools and tools included. Default false.
+   */
+  readonly files?: boolean
+  /** As for checkFlow. Default false. */
+  readonly overNetwork?: boolean
 }
 
 /**
@@ -40,16 +50,19 @@ export type Preflight = (
 
 /** Runs the checks of `checkFlow` that the options select, in the same order. */
 export function createPreflight(deps: Omit<CheckFlowDeps, 'modelNames'>): Preflight {
-  return async (input, userId, { steps, ignoreDefinition = false, ignoreLimits = false }) => {
-    const parsed = parseOrFindProblems(deps.parser, input)
+  return async (input, userId, { steps, ignoreDefinition = false, ignoreLimits = false, files = false, overNetwork = false }) => {
+    const parsed = await parseOrFindHidden(deps, input, overNetwork)
     if ('problems' in parsed) return ignoreDefinition ? [] : parsed.problems
     const { definition } = parsed
-    const { needs } = await sharingFindings(deps, definition, userId)
+    const { needs } = await poolSharing(deps, definition, userId, { hasFiles: files })
     const counted = steps === 'all' ? needs : needs.filter(({ step, isStandIn }) => !isStandIn && isCertain(step))
     const cost = ignoreLimits ? undefined : await costRange(deps, definition, callRanges(deps.executors, definition))
     return [
       ...(ignoreDefinition ? [] : joinFindings(definition).problems),
-      ...providerFindings(deps.providers, definition).problems,
+      ...providerFindings(deps.pools, definition).problems,
+      ...(await toolFindings(deps, definition, userId)).problems,
+      ...(await operationFindings(deps.operationsOf, definition)).problems,
+      ...(files ? await fileFindings(deps, definition, userId) : []),
       ...counted.map(({ finding }) => finding),
       ...(cost ? limitFindings(definition, cost).problems : []),
     ]

@@ -1,4 +1,6 @@
 import type { FlowDefinition, FlowStep } from '../../domain/definition/flow-definition.ts'
+import { isRunStep } from '../../domain/tools/tool-fields.ts'
+import { isWaitingStep } from '../../domain/waiting/waiting-steps.ts'
 import type { Executor } from '../../executors/executor.ts'
 import { isScheduled, selectOutputs, stepPlanOf, unsureSteps, untilSure } from '../../prompts/step-plan.ts'
 
@@ -44,6 +46,19 @@ export function createStepSources(definition: FlowDefinition, executor: SourceRu
       output.source === step ? [] : [{ source: output.source, isRequired, isStandIn: usual.get(output) !== isRequired }],
     )
   }
+}
+
+/**
+ * Returns a function that says whether a step gets the files of the prompt: a step that a model answers, and that runs
+ * with no result before it or reads the prompt in place of results.
+ */
+export function createFileReaders(definition: FlowDefinition, executor: SourceRules): (step: FlowStep) => boolean {
+  const nearest = executor.nearest?.(definition)
+  const isFirst = (step: FlowStep): boolean =>
+    isScheduled(definition)
+      ? stepPlanOf(definition, step).ancestors.size === 0
+      : definition.steps[0] === step || nearest?.get(step.id)?.length === 0
+  return (step) => !isWaitingStep(step) && !isRunStep(step) && (step.inputFrom === 'original' || isFirst(step))
 }
 
 /** Returns a function that finds the steps whose output a step may see, in definition order. */

@@ -1,5 +1,7 @@
 import type {
   BudgetRepository,
+  EventRepository,
+  FileRepository,
   IdempotencyRepository,
   RequestCountRepository,
   TicketRepository,
@@ -57,6 +59,16 @@ export function startPruningCallers(
   return () => clearInterval(timer)
 }
 
+const PRUNE_EVENTS_INTERVAL_MS = 600_000
+
+/** Periodically removes events that are older than `retentionMs`. Returns the function that stops the timer. */
+export function startPruningEvents(events: Pick<EventRepository, 'prune'>, retentionMs: number): () => void {
+  const prune = () => void events.prune(new Date(Date.now() - retentionMs)).catch(() => {})
+  const timer = setInterval(prune, Math.min(retentionMs, PRUNE_EVENTS_INTERVAL_MS))
+  timer.unref()
+  return () => clearInterval(timer)
+}
+
 const PRUNE_DELIVERIES_INTERVAL_MS = 600_000
 /** Longer than a write of the journal can be repeated, so that a repeated write adds no second delivery. */
 const KEEP_DELIVERED_MS = 86_400_000
@@ -73,6 +85,29 @@ export function startPruningDeliveries(webhooks: Pick<WebhookRepository, 'prune'
     void webhooks.prune(before).catch(() => {})
   }
   const timer = setInterval(prune, PRUNE_DELIVERIES_INTERVAL_MS)
+  timer.unref()
+  return () => clearInterval(timer)
+}
+
+const PRUNE_FILES_INTERVAL_MS = 600_000
+/** Longer than it takes to add a file with the same bytes. */
+const KEEP_UNUSED_MS = 3_600_000
+
+/**
+ * Periodically removes files that are older than `retentionMs`, and bytes that no file has. Returns the function that
+ * stops the timer.
+ */
+export function startPruningFiles(
+  files: Pick<FileRepository, 'prune'>,
+  retentionMs: number | undefined,
+  intervalMs = PRUNE_FILES_INTERVAL_MS,
+): () => void {
+  const prune = () => {
+    const now = Date.now()
+    const filesBefore = retentionMs === undefined ? undefined : new Date(now - retentionMs)
+    void files.prune({ filesBefore, unusedBefore: new Date(now - KEEP_UNUSED_MS) }).catch(() => {})
+  }
+  const timer = setInterval(prune, Math.min(retentionMs ?? intervalMs, intervalMs))
   timer.unref()
   return () => clearInterval(timer)
 }

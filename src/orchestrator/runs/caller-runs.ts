@@ -14,7 +14,7 @@ import { startUnderSignal } from './start-under-signal.ts'
 
 export type CallerRunsDeps = Pick<
   OrchestratorServiceDeps,
-  'access' | 'cache' | 'definitions' | 'executions' | 'live' | 'now' | 'ownerId' | 'ownershipWatch' | 'store'
+  'access' | 'attachments' | 'cache' | 'definitions' | 'executions' | 'live' | 'now' | 'ownerId' | 'ownershipWatch' | 'store'
 >
 
 const UNENDED: readonly (FlowStatus | undefined)[] = ['PAUSED', 'RUNNING']
@@ -45,7 +45,8 @@ export function createCallerRuns(deps: CallerRunsDeps) {
     if (flow.newerVersion !== undefined) throw versionUnknown(flowId, flow.newerVersion)
     const definition = definitions.rebuild(flow)
     const runOptions = toRunOptions(options, flow, { mayPause: mayPause(definition) })
-    const input = await resolveInput({ flow, definition, given: options.input }, store.threads.newestUserMessage)
+    const attachments = options.attachments && (await deps.attachments(userId, flow.threadId, options.attachments))
+    const input = await resolveInput({ flow, definition, given: options.input, attachments }, store.threads.newestUserMessage)
     const request = { flow, definition, input, options: runOptions }
     await assertSameRun(request, store.flows.stepResults)
     const started = flow.status === 'PAUSED' ? () => attach(flowId, options) : () => executions.start(request)

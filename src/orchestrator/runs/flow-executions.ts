@@ -1,10 +1,10 @@
 import type { CancellationToken } from '../../async/cancellation-token.ts'
+import type { PoolDirectory } from '../../domain/definition/call/pools.ts'
 import { flowNotFound, notStartable } from '../../domain/execution/flow-errors.ts'
 import { STARTABLE } from '../../domain/vocabulary.ts'
 import { isWaitingStep } from '../../domain/waiting/waiting-steps.ts'
 import type { Engine, FlowJob } from '../../engines/engine.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import type { ProviderService } from '../../providers/provider.ts'
 import type { Store, StoredFlow } from '../../repositories/repository.ts'
 import type { FlowBudgets } from '../budgets/flow-budgets.ts'
 import type { FlowExecution } from '../flow-run.ts'
@@ -16,14 +16,14 @@ import { type AwaitEndOptions, createEndElsewhere } from './end-elsewhere.ts'
 import type { ExecutionEnd } from './flow-runner.ts'
 import { budgetFactsOf, type OpenExecution } from './open-execution.ts'
 import { fromQueuedOptions, type Queueing, toQueuedOptions } from './queued-options.ts'
-import type { RunInput, StartRequest } from './run-input.ts'
+import { attachmentsToStore, type RunInput, type StartRequest, storedAttachments } from './run-input.ts'
 import type { Run, RunRegistry } from './run-registry.ts'
 
 export interface FlowExecutionsDeps {
   readonly store: Store
   readonly engine: Engine
   readonly registry: RunRegistry
-  readonly providers: Pick<ProviderService, 'assertUsable'>
+  readonly pools: Pick<PoolDirectory, 'assertUsable'>
   readonly live: LiveUpdates
   /** Counts flows that are started for the first time. Implemented by createFlowBudgets. */
   readonly countFlow: FlowBudgets['countFlow']
@@ -39,14 +39,14 @@ const NEVER = new AbortController().signal
 
 /** Executions of whole flows in this process: their start, their opening for the engine, and their end. */
 export function createFlowExecutions(deps: FlowExecutionsDeps) {
-  const { store, engine, registry, providers, definitions } = deps
+  const { store, engine, registry, pools, definitions } = deps
   const elsewhere = createEndElsewhere(deps)
 
   /** Passes the flow to the engine. Resolves when it runs or is queued; `end` resolves with its outcome. */
   async function start(request: StartRequest): Promise<{ readonly end: Promise<ExecutionEnd> }> {
     const { flow, definition } = request
     if (registry.find(flow.id)) throw notStartable(flow.id, { status: 'RUNNING' })
-    for (const step of definition.steps) if (!isWaitingStep(step)) providers.assertUsable(step.provider)
+    for (const step of definition.steps) if (!isWaitingStep(step)) pools.assertUsable(step)
     const run = registry.claim(request)
     if (!run) throw notStartable(flow.id, { status: 'RUNNING' })
     const end = new Promise<ExecutionEnd>((resolve) => {
@@ -65,6 +65,7 @@ export function createFlowExecutions(deps: FlowExecutionsDeps) {
         startedAt: deps.now(),
         input: request.input.text,
         metadata: request.options.metadata,
+        attachments: attachmentsToStore(flow, request.input),
         runOptions: toQueuedOptions(request, deps.queueing),
         requires: definitions.requirementOf(flow),
       })
@@ -130,10 +131,11 @@ export function createFlowExecutions(deps: FlowExecutionsDeps) {
   }
 
   /** The attachments of the message from which the prompt was taken belong to the prompt. */
-  async function readInput({ threadId, input = '', runOptions }: StoredFlow): Promise<RunInput> {
+  async function readInput(flow: StoredFlow): Promise<RunInput> {
+    const { threadId, input = '', runOptions } = flow
     const messageId = runOptions?.inputMessageId
     const message = messageId === undefined ? undefined : await store.threads.findMessage(threadId, messageId)
-    return { text: input, messageId: message?.id, attachments: message?.attachments ?? [] }
+    return { text: input, messageId: message?.id, attachments: storedAttachments(flow, message) }
   }
 
   function onEnd(job: FlowJob, end: ExecutionEnd): void {

@@ -20,6 +20,7 @@ import { conditionScope } from '../steps/step-condition.ts'
 import { createStepContext } from '../steps/step-context.ts'
 import { emptyResult } from '../steps/step-record.ts'
 import type { RunStep } from '../steps/step-runner.ts'
+import { unclosedTurns } from '../tools/closed-turns.ts'
 import { storePause, untilPaused } from '../waiting/pause-flow.ts'
 import { endObservation } from './end-observation.ts'
 
@@ -199,7 +200,7 @@ async function complete(deps: FlowRunnerDeps, run: FlowExecution, outcome: Execu
   const stored = final
     ? { ...totals, spent, final: { path: final.path, iteration: final.iteration, sample: 0 } }
     : { ...totals, spent, output: finalOutput }
-  await run.log.finish({ status, completedAt: deps.now(), result: stored, simulated })
+  await run.log.finish({ status, completedAt: deps.now(), result: stored, simulated }, unclosedTurns(run))
   callListener(() => run.definition.onFlowComplete?.(result))
   return { result }
 }

@@ -1,5 +1,6 @@
 import type { CancellationToken } from '../../async/cancellation-token.ts'
 import type { Budget, SharedBudgets, Spend } from '../../calls/call.ts'
+import type { PoolDirectory } from '../../domain/definition/call/pools.ts'
 import type { FlowLimits } from '../../domain/definition/flow-definition.ts'
 import type { FlowObserver } from '../../domain/execution/observation.ts'
 import type { BudgetFacts } from '../../domain/users/budget.ts'
@@ -19,6 +20,7 @@ import type { StartRequest } from './run-input.ts'
 export interface OpenExecutionDeps {
   readonly store: Store
   readonly providers: Pick<ProviderService, 'list'>
+  readonly pools: Pick<PoolDirectory, 'membersOf'>
   readonly updateLog: UpdateLog
   /** Implemented by the registry of executors. */
   readonly executorOf: (type: FlowType) => Pick<Executor, 'noImplicitPredecessor' | 'forwardReferences'>
@@ -73,7 +75,9 @@ export function createOpenExecution(deps: OpenExecutionDeps): OpenExecution {
       cancellation,
     })
     if (prior.unrecorded.length > 0) log.record(prior.unrecorded)
-    const simulated = definition.steps.some((step) => isSimulated.has(step.provider))
+    const simulated = definition.steps.some((step) =>
+      deps.pools.membersOf(step).some(({ provider }) => isSimulated.has(provider)),
+    )
     const observation = observer.isWatching()
       ? await observer.flowStarted({
           flowId: flow.id,

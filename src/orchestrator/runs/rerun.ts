@@ -35,6 +35,7 @@ export async function toRerun(
     parentFlowId: flow.id,
     input: input ?? flow.input,
     metadata: flow.metadata,
+    attachments: input === undefined || input === flow.input ? flow.attachments : undefined,
     carried: carriedResults(plan, rows),
   }
 }

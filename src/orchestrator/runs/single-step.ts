@@ -14,7 +14,7 @@ import type { LiveUpdates } from '../updates/live-updates.ts'
 import { endObservation } from './end-observation.ts'
 import type { OpenExecution } from './open-execution.ts'
 import { keyOptions } from './queued-options.ts'
-import type { StartRequest } from './run-input.ts'
+import { attachmentsToStore, type StartRequest } from './run-input.ts'
 import type { Run, RunRegistry } from './run-registry.ts'
 
 export interface SingleStepDeps {
@@ -66,6 +66,7 @@ export function createSingleStep(deps: SingleStepDeps): ExecuteOneStep {
       // The flow keeps its own prompt, from which its other results were made.
       input: flow.input ?? input.text,
       metadata: flow.metadata,
+      attachments: flow.input === undefined ? attachmentsToStore(flow, input) : undefined,
       runOptions: keyOptions(flow.runOptions),
     }
     const claimed = await store.journal.claim(claim)

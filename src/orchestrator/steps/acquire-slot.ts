@@ -19,3 +19,26 @@ export function acquireSlot(limit: Limiter, stops: readonly (CancellationToken |
     })
   })
 }
+
+/** The slot of a call among those that run at once, which it may leave for a time. */
+export interface StepSlot {
+  enter(): Promise<void> | undefined
+  leave(): void
+}
+
+/** The slot of one call; without a limit every call has one. */
+export function slotIn(limit: Limiter | undefined, stops: readonly (CancellationToken | undefined)[]): StepSlot {
+  if (!limit) return UNLIMITED
+  let release: (() => void) | undefined
+  return {
+    async enter() {
+      release = await acquireSlot(limit, stops)
+    },
+    leave() {
+      release?.()
+      release = undefined
+    },
+  }
+}
+
+const UNLIMITED: StepSlot = { enter: () => undefined, leave: () => {} }

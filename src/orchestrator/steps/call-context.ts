@@ -1,9 +1,13 @@
-import type { CallContext } from '../../calls/call.ts'
+import type { AnswerCaching, CallContext } from '../../calls/call.ts'
+import type { AnswerCacheSettings } from '../../domain/definition/call/answer-cache.ts'
+import { isPool } from '../../domain/definition/call/pools.ts'
+import type { FlowStep } from '../../domain/definition/flow-definition.ts'
 import type { Attempt } from '../../domain/execution/step-result.ts'
 import { announceNext, type CallIntentsDeps } from './call-intents.ts'
 import { observeCalls } from './observe-calls.ts'
 import type { StepTask } from './step-inputs.ts'
-import type { StepOutcomeDraft } from './step-record.ts'
+import type { StepPrompt } from './step-prompt.ts'
+import { nextAttemptNumber, type StepOutcomeDraft } from './step-record.ts'
 
 /** Limits of a call whose step states none. */
 export interface CallDefaults {
@@ -31,25 +35,55 @@ export function createCallContext(
 ): CallContext {
   const { run, step, path, iteration } = task
   const { defaults } = deps
+  // An operation has no chunks, for whose first a model would have only the time of a stream.
+  const streams = run.options.streaming && draft.prompt?.operation === undefined
   return {
     signal: abort.signal,
     abort,
     timeoutMs: step.timeout ?? run.options.stepTimeoutMs ?? defaults.timeoutMs,
     firstChunkTimeoutMs: defaults.firstChunkTimeoutMs,
     idleTimeoutMs: step.idleTimeout ?? defaults.idleTimeoutMs,
-    maxRetries: step.retryOnFailure === false ? 0 : (step.maxRetries ?? defaults.maxRetries),
+    maxRetries: retriesOf(step, draft.prompt, defaults),
     restartAfterFirstToken: step.fallbackAfterFirstToken ?? false,
     complete: step.complete,
     budget: run.budget,
     sharedBudgets: run.sharedBudgets,
-    onDelta: run.options.streaming
+    answerCaching: step.cache ? toAnswerCaching(task, sample, step.cache, draft) : undefined,
+    onDelta: streams
       ? (delta) => run.log.emit('step_progress', sample === 0 ? { delta } : { delta, sample }, path, iteration)
       : undefined,
-    onReasoning: run.options.streaming ? reasoningListener(task, sample) : undefined,
+    onReasoning: streams ? reasoningListener(task, sample) : undefined,
     beforeRepeat: (request) => announceNext(deps, task, sample, draft, request),
+    announcesFirst: isPool(step),
     onRetry: (retry) => run.log.emit('step_retry', retry, path, iteration),
     observe: observeCalls(task, sample),
-    onAttempt: (attempt) => draft.attempts.push(numbered(attempt, draft.attempts.length + 1)),
+    onAttempt: (attempt) => draft.attempts.push(numbered(attempt, nextAttemptNumber(draft))),
+  }
+}
+
+/** An operation that is not idempotent might have a second effect, so it is tried once. */
+function retriesOf({ retryOnFailure, maxRetries }: FlowStep, prompt: StepPrompt | undefined, defaults: CallDefaults): number {
+  if (retryOnFailure === false || prompt?.operation?.idempotent === false) return 0
+  return maxRetries ?? defaults.maxRetries
+}
+
+function toAnswerCaching(
+  { run, step }: StepTask,
+  sample: number,
+  settings: Exclude<AnswerCacheSettings, false>,
+  draft: StepOutcomeDraft,
+): AnswerCaching {
+  const { ttlMs, scope = 'user' } = settings === true ? {} : settings
+  const names = { flow: `flow:${run.flowId}`, user: `user:${run.userId}`, shared: 'shared' }
+  return {
+    scope: names[scope],
+    flowId: run.flowId,
+    sample,
+    ttlMs,
+    keepsReasoning: step.keepReasoning ?? false,
+    onAnswer(keep) {
+      draft.keepAnswer = keep
+    },
   }
 }
 
@@ -63,7 +97,8 @@ function reasoningListener({ run, step, path, iteration }: StepTask, sample: num
 }
 
 /** Attempts are numbered over all executions of a flow. */
-const numbered = (attempt: Attempt, number: number): Attempt => (attempt.number === number ? attempt : { ...attempt, number })
+export const numbered = (attempt: Attempt, number: number): Attempt =>
+  attempt.number === number ? attempt : { ...attempt, number }
 
 /** A controller that the end of the flow, the failure of a sibling or the timeout of the call aborts. */
 export function openAbort({ run, options }: StepTask): AbortController {

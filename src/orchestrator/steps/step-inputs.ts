@@ -1,25 +1,31 @@
 import type { FlowStep, Target } from '../../domain/definition/flow-definition.ts'
 import type { JsonSchema } from '../../domain/execution/model-call.ts'
+import { hasCallerMetadata } from '../../domain/execution/request-instructions.ts'
 import type { StepResult } from '../../domain/execution/step-result.ts'
+import { isRunStep } from '../../domain/tools/tool-fields.ts'
 import type { SharingDecision } from '../../domain/users/sharing.ts'
 import type { Attachment, Message } from '../../domain/users/thread.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { RunStepOptions } from '../../executors/executor.ts'
 import type { ContextItem, DataSharingService, ShareContext, SharedContext } from '../../policies/policy.ts'
-import type { PromptSection } from '../../prompts/action-prompt.ts'
 import { type SelectedOutputs, selectOutputs, stepPlanOf } from '../../prompts/step-plan.ts'
 import { stepReferences } from '../../prompts/step-references.ts'
 import type { TokenCounter } from '../../prompts/token-count.ts'
+import { NO_FILES, type ReadFile, type RequestFiles, toRequestFiles } from '../files/file-parts.ts'
 import type { FlowExecution, ThreadHistory } from '../flow-run.ts'
+import { messageItem } from '../provenance/message-origins.ts'
+import { outputItem } from '../provenance/result-origins.ts'
 import { repeatRead } from '../repeat-read.ts'
 
 export interface StepInputsDeps {
-  /** Implemented by shareContext of policies/shared-context.ts. */
+  /** Implemented by createSharingRules. */
   readonly shareContext: ShareContext
   readonly dataSharing: DataSharingService
   readonly tokens: TokenCounter
   /** Vendor of a provider id, which determines the tokenizer. Implemented by createPricingLookup. */
   readonly vendorOf: (provider: string) => string
+  /** Reads the bytes of a stored file. Implemented by createFileReader. */
+  readonly readFile: ReadFile
   /** Implemented by createThreadHistory. */
   readonly historyOf: (run: FlowExecution) => Promise<ThreadHistory>
 }
@@ -72,12 +78,12 @@ export function selectResults({ run, step, options }: StepTask): SelectedOutputs
 export interface Shared {
   readonly outputs: ReadonlyMap<StepResult, string>
   readonly history: readonly Message[]
-  readonly attachments: readonly PromptSection[]
+  readonly attached: RequestFiles
   readonly decisions: readonly SharingDecision[]
   readonly notes: readonly string[]
 }
 
-const NOTHING_SHARED: Shared = { outputs: new Map(), history: [], attachments: [], decisions: [], notes: [] }
+const NOTHING_SHARED: Shared = { outputs: new Map(), history: [], attached: NO_FILES, decisions: [], notes: [] }
 
 /**
  * Decides which of the wanted outputs, messages and attachments the target may see. Rejects with DATA_SHARING_DENIED if
@@ -91,17 +97,41 @@ export async function shareWithTarget(
 ): Promise<Shared> {
   const { run, step, options } = task
   const { contextPolicy } = run.definition
-  const wantsHistory = contextPolicy.shareConversationHistory || stepReferences(step).history
+  const references = stepReferences(step)
+  // Nothing is appended to arguments: they hold what their templates read.
+  const isRun = isRunStep(step)
+  const wantsHistory = (contextPolicy.shareConversationHistory && !isRun) || references.history
+  const readsMetadata = references.metadata && hasCallerMetadata(run.options.metadata)
   const { messages: history, isCut } = wantsHistory ? await deps.historyOf(run) : NO_HISTORY
-  const attachments = options.visible.length === 0 || step.inputFrom === 'original' ? run.attachments : []
-  if (wanted.size === 0 && history.length === 0 && attachments.length === 0) return NOTHING_SHARED
-  const items = [...history.map(historyItem), ...attachments.map(attachmentItem)]
+  const attachments = !isRun && (options.visible.length === 0 || step.inputFrom === 'original') ? run.attachments : []
+  if (wanted.size === 0 && history.length === 0 && attachments.length === 0 && !readsMetadata) return NOTHING_SHARED
+  const isDirect = contextPolicy.provenance === 'direct'
+  const items = history.map((message) => historyItem(message, target.provider, isDirect))
+  const attached = new Map<ContextItem, Attachment>()
+  const heldElsewhere: string[] = []
+  for (const attachment of attachments) {
+    if (attachment.vendorFile && attachment.vendorFile.provider !== target.provider) {
+      heldElsewhere.push(heldNote(attachment, target))
+      continue
+    }
+    const item = attachmentItem(attachment)
+    attached.set(item, attachment)
+    items.push(item)
+  }
+  if (readsMetadata) items.push(METADATA_ITEM)
   let onlyOwn = items.length === 0
   const names = itemNames([...wanted.keys()])
   for (const [result, required] of wanted) {
-    const from = writerOf(result, target.provider)
-    items.push({ kind: 'step_output', name: names.get(result) ?? result.stepId, from, text: result.output ?? '', required })
-    if (from !== target.provider) onlyOwn = false
+    const { from, madeFrom } = outputItem(run, result, target.provider)
+    items.push({
+      kind: 'step_output',
+      name: names.get(result) ?? result.stepId,
+      from,
+      madeFrom,
+      text: result.output ?? '',
+      required,
+    })
+    if (from !== target.provider || madeFrom) onlyOwn = false
   }
   const readPolicy = () =>
     repeatRead(() => deps.dataSharing.get(run.userId, target.provider), [run.cancellation, options.cancellation])
@@ -110,58 +140,75 @@ export async function shareWithTarget(
     stepId: step.id,
     to: target.provider,
     policy: onlyOwn ? undefined : await readPolicy(),
-    contextPolicy,
-    items: items,
+    // A shortened value would be another value.
+    contextPolicy: isRun ? { ...contextPolicy, maxSharedTokens: Number.POSITIVE_INFINITY } : contextPolicy,
+    items,
     countTokens: (text) => deps.tokens.count(text, deps.vendorOf(target.provider), target.model),
   })
-  const gathered = gather(shared, history, names)
-  if (!isCut) return gathered
-  const cut = {
-    kind: 'conversation_history',
-    piece: 'older messages',
-    to: target.provider,
-    allowed: false,
-    rule: 'newestMessages',
-  } as const
-  return { ...gathered, decisions: [...gathered.decisions, cut] }
+  const visible = attached.size === 0 ? [] : shared.visible.flatMap((item) => attached.get(item) ?? [])
+  const files = visible.length === 0 ? NO_FILES : await filesForRequest(deps, task, visible)
+  const decisions = isCut ? [...shared.decisions, cutHistory(target)] : shared.decisions
+  return { ...gather(shared, { history, names, heldElsewhere }), attached: files, decisions }
 }
+
+const cutHistory = ({ provider }: Target): SharingDecision => ({
+  kind: 'conversation_history',
+  piece: 'older messages',
+  to: provider,
+  allowed: false,
+  rule: 'newestMessages',
+})
+
+/** Waits for the database, as for everything that a running flow reads. */
+export const filesForRequest = (
+  { readFile }: Pick<StepInputsDeps, 'readFile'>,
+  { run, options }: StepTask,
+  attachments: readonly Attachment[],
+): Promise<RequestFiles> =>
+  toRequestFiles(attachments, (file) => repeatRead(() => readFile(file), [run.cancellation, options.cancellation]))
 
 const NO_HISTORY: ThreadHistory = { messages: [], isCut: false }
 
+interface Candidates {
+  readonly history: readonly Message[]
+  readonly names: ReadonlyMap<StepResult, string>
+  /** Notes on files that another vendor holds. */
+  readonly heldElsewhere: readonly string[]
+}
+
 function gather(
-  { visible, decisions, notes }: SharedContext,
-  messages: readonly Message[],
-  names: ReadonlyMap<StepResult, string>,
-): Shared {
+  { visible, notes }: SharedContext,
+  { history: messages, names, heldElsewhere }: Candidates,
+): Pick<Shared, 'outputs' | 'history' | 'notes'> {
   const byName = new Map([...names].map(([result, name]) => [name, result]))
   const outputs = new Map<StepResult, string>()
   const history: Message[] = []
-  const attachments: PromptSection[] = []
   for (const { kind, name, text } of visible) {
     const result = kind === 'step_output' ? byName.get(name) : undefined
     const message = kind === 'conversation_history' ? messages.find((candidate) => candidate.id === name) : undefined
     if (result) outputs.set(result, text)
     else if (message) history.push({ ...message, content: text })
-    else attachments.push({ label: name, text })
   }
-  return { outputs, history, attachments, decisions, notes }
+  return { outputs, history, notes: [...heldElsewhere, ...notes] }
 }
 
-const historyItem = (message: Message): ContextItem => ({
+const historyItem = (message: Message, target: string, isDirect: boolean): ContextItem => ({
+  ...messageItem(message, target, isDirect),
   kind: 'conversation_history',
   name: message.id,
-  from: typeof message.metadata.provider === 'string' ? message.metadata.provider : undefined,
   text: message.content,
   required: false,
   whole: message.role === 'system',
 })
 
-const attachmentItem = ({ name, text = '' }: Attachment): ContextItem => ({
-  kind: 'attachment',
-  name: name,
-  text,
-  required: false,
-})
+const heldNote = ({ name, vendorFile }: Attachment, { provider }: Target): string =>
+  `"${name}" was not sent: ${vendorFile?.provider} holds it, and ${provider} cannot read it`
+
+/** The text is read once the attachment may be shared; it counts towards no limit of shared tokens. */
+const attachmentItem = ({ name }: Attachment): ContextItem => ({ kind: 'attachment', name, text: '', required: false })
+
+/** The template reads it itself, so that its text is not needed here. */
+const METADATA_ITEM: ContextItem = { kind: 'metadata', name: 'metadata', text: '', required: true }
 
 /** Names of results: the step's id, with the iteration if one step has several results. */
 const itemNames = (results: readonly StepResult[]): ReadonlyMap<StepResult, string> =>
@@ -171,14 +218,3 @@ const itemNames = (results: readonly StepResult[]): ReadonlyMap<StepResult, stri
       return [result, isOne ? result.stepId : `${result.stepId}#${result.iteration}`]
     }),
   )
-
-/**
- * The provider that wrote an output. If several providers wrote samples or parts of it, one other than the target, so
- * that the sharing rules apply.
- */
-export function writerOf({ provider, samples, attempts, writers }: StepResult, target: string): string {
-  // A text without any writer, such as the user's own, may go to every target.
-  if (writers) return writers.find((writer) => writer !== target) ?? target
-  const other = samples && attempts.find((attempt) => attempt.error === undefined && attempt.provider !== target)
-  return other?.provider ?? provider
-}

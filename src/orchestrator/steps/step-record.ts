@@ -1,12 +1,17 @@
 import type { CallResponse } from '../../calls/call.ts'
+import { isPool } from '../../domain/definition/call/pools.ts'
 import type { FlowStep } from '../../domain/definition/flow-definition.ts'
 import { callFactsOf } from '../../domain/execution/call-facts.ts'
 import { costOf } from '../../domain/execution/cost.ts'
+import type { ModelResponse } from '../../domain/execution/model-call.ts'
 import { type Attempt, type StepResult, stepResultId } from '../../domain/execution/step-result.ts'
 import { addUsage } from '../../domain/execution/usage.ts'
-import type { SharingDecision } from '../../domain/users/sharing.ts'
+import { joinOrigins } from '../../domain/users/origins.ts'
+import type { Origin, SharingDecision } from '../../domain/users/sharing.ts'
 import { type ErrorInfo, OrchestratorError } from '../../errors/orchestrator-error.ts'
+import type { KeptFiles } from '../files/keep-files.ts'
 import type { FlowExecution } from '../flow-run.ts'
+import { originsThrough } from '../provenance/result-origins.ts'
 import type { StepTask } from './step-inputs.ts'
 import type { StepPrompt } from './step-prompt.ts'
 
@@ -16,13 +21,37 @@ export interface StepOutcomeDraft {
   readonly attempts: Attempt[]
   /** Sharing decisions for all targets. */
   readonly sharing: SharingDecision[]
-  /** The request to the last target. */
+  /** The request to the last target, and after an answer the one that was answered. */
   prompt?: StepPrompt
+  /** The requests to fallbacks and to members of pools, in the order in which they were prepared. */
+  prompts?: readonly StepPrompt[]
   response?: CallResponse
   parsed?: unknown
+  /** What an answer of an earlier execution was made from. */
+  priorOrigins?: readonly Origin[]
+  /** The highest number that was given to an attempt before it was made. */
+  lastNumber?: number
+  /** What a step with tools did. */
+  tools?: Pick<StepResult, 'turns' | 'toolCalls'>
   notes: readonly string[]
+  /** Files of the answer that were stored. */
+  kept?: KeptFiles
   error?: unknown
+  /** Keeps the answer for equal requests; absent if it must not be kept. */
+  keepAnswer?: () => void
 }
+
+/**
+ * The request that was answered. A pool may have prepared further members after the one that answered in a later round.
+ */
+export const promptOf = (
+  { prompt, prompts }: StepOutcomeDraft,
+  { provider, requestedModel }: CallResponse,
+): StepPrompt | undefined => prompts?.find((other) => other.provider === provider && other.model === requestedModel) ?? prompt
+
+/** The number of the next attempt: above all that were made, and all that calls in flight will have. */
+export const nextAttemptNumber = ({ attempts, lastNumber = 0 }: StepOutcomeDraft): number =>
+  Math.max(lastNumber, attempts.at(-1)?.number ?? 0) + 1
 
 /** Joins the samples of a step into its result: the answer that most samples give, with the attempts of all of them. */
 export function joinSamples(
@@ -51,6 +80,7 @@ export function joinSamples(
     cost,
     costSource,
     samples: answered.map((sample) => sample.output ?? ''),
+    origins: answered.length === 0 ? chosen.item.origins : originsOfSamples(run, answered),
     notes: [
       ...chosen.item.notes,
       `${answered.length > 0 ? chosen.votes : 0} of ${samples.length} samples agree`,
@@ -63,6 +93,10 @@ export function joinSamples(
     metadata: { ...chosen.item.metadata, usage, cost },
   }
 }
+
+/** Every sample may be read beside the one that was chosen, so all of them count, with their writers. */
+const originsOfSamples = (run: FlowExecution, samples: readonly StepResult[]): readonly Origin[] =>
+  joinOrigins(samples.map((sample) => originsThrough(run, sample)))
 
 const failedNotes = (samples: readonly StepResult[]): readonly string[] =>
   samples.flatMap(({ sample, error }) => (error ? [`sample ${sample} gave no answer: ${error.code}`] : []))
@@ -90,23 +124,28 @@ export function toResult(task: StepTask, draft: StepOutcomeDraft, completedAt: D
     status: error === undefined ? 'SUCCESS' : endedFromOutside(task) ? 'CANCELLED' : 'FAILED',
     provider,
     model,
-    requestedModel: step.model,
+    // A repair after a crash asks the member that answered.
+    requestedModel: isPool(step) ? (draft.response?.requestedModel ?? step.model) : step.model,
     action: step.action,
     output: error === undefined ? response?.text : undefined,
     parsed: draft.parsed,
     refusal: response?.refusal,
     reasoning: response?.reasoningText,
     sources: response?.sources,
+    files: draft.kept?.files,
     finishReason: response?.finishReason,
+    turns: draft.tools?.turns,
+    toolCalls: draft.tools?.toolCalls,
     usage,
     cost,
     costSource,
     executionTime: completedAt.getTime() - startedAt.getTime(),
     retryCount,
     attempts,
+    origins: prompt && (draft.priorOrigins ? joinOrigins([draft.priorOrigins, prompt.origins]) : prompt.origins),
     withheld: sharing.filter((decision) => !decision.allowed),
     sharing,
-    notes: [...(prompt?.promptNotes ?? []), ...(response?.notes ?? []), ...cutNotes(draft), ...draft.notes],
+    notes: notesOf(draft, response),
     error: error === undefined ? undefined : toErrorInfo(run, step, iteration, attempts.length, error),
     startedAt,
     completedAt,
@@ -120,7 +159,14 @@ export function toResult(task: StepTask, draft: StepOutcomeDraft, completedAt: D
 export const toStored = (step: FlowStep, result: StepResult): StepResult =>
   step.keepReasoning || result.reasoning === undefined ? result : { ...result, reasoning: undefined }
 
-const cutNotes = ({ response }: StepOutcomeDraft): readonly string[] => (response?.cut === undefined ? [] : [response.cut])
+function notesOf({ prompt, response, notes, kept }: StepOutcomeDraft, answer: ModelResponse | undefined): readonly string[] {
+  const all = prompt ? [...prompt.promptNotes] : []
+  if (answer) all.push(...answer.notes)
+  if (response?.cut !== undefined) all.push(response.cut)
+  all.push(...notes)
+  if (kept) all.push(...kept.notes)
+  return all
+}
 
 /** Whether the end of the flow or the failure of a sibling ended the step. */
 const endedFromOutside = ({ run, options }: StepTask): boolean =>

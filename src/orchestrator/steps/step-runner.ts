@@ -1,34 +1,48 @@
 import pLimit from 'p-limit'
 import { callListener } from '../../async/call-listener.ts'
-import { untilCancelled } from '../../async/until-cancelled.ts'
-import type { Call, CallContext, CallRequest, CallResponse } from '../../calls/call.ts'
+import type { Call, CallRequest } from '../../calls/call.ts'
+import { isPool, type PoolDirectory } from '../../domain/definition/call/pools.ts'
 import type { FlowStep, Target } from '../../domain/definition/flow-definition.ts'
-import type { ModelMessage } from '../../domain/execution/model-call.ts'
 import { SharingDeniedError } from '../../domain/execution/sharing-denied.ts'
 import type { StepResult } from '../../domain/execution/step-result.ts'
+import { isRunStep } from '../../domain/tools/tool-fields.ts'
+import type { ResolveAttachments } from '../../domain/users/new-attachment.ts'
 import type { SharingDecision } from '../../domain/users/sharing.ts'
 import { isWaitingStep } from '../../domain/waiting/waiting-steps.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { RunStepOptions } from '../../executors/executor.ts'
-import { type FlowExecution, recordKey } from '../flow-run.ts'
+import { keepFiles } from '../files/keep-files.ts'
+import { type FlowExecution, type PriorAnswer, recordKey } from '../flow-run.ts'
+import type { FindOperations } from '../operations/find-operation.ts'
+import { operationReader } from '../operations/operation-reader.ts'
+import { closedBy } from '../tools/closed-turns.ts'
+import type { RunTools } from '../tools/tool-loop.ts'
 import { confirmRepeat } from '../waiting/confirm-repeat.ts'
 import type { RunWaitStep } from '../waiting/wait-step.ts'
-import { acquireSlot } from './acquire-slot.ts'
-import { answerReader, type StepAnswerReader } from './answer-reader.ts'
+import { slotIn } from './acquire-slot.ts'
+import { answerReader, type StepAnswerReader } from './answers/answer-reader.ts'
+import { repairAnswer } from './answers/answer-repair.ts'
 import { type CallContextDeps, closeAbort, createCallContext, openAbort } from './call-context.ts'
-import { announceFirst, announceNext, settleLost } from './call-intents.ts'
+import { announceFirst, settleBefore, settleLost } from './call-intents.ts'
 import type { StepTask } from './step-inputs.ts'
 import type { PrepareStep, StepPrompt } from './step-prompt.ts'
-import { joinSamples, type StepOutcomeDraft, toResult, toStored } from './step-record.ts'
+import { joinSamples, promptOf, type StepOutcomeDraft, toResult, toStored } from './step-record.ts'
 import { messageIdOf, toThreadMessage } from './thread-messages.ts'
 
 export interface StepRunnerDeps extends CallContextDeps {
+  /** Implemented by createModels. */
+  readonly operationsOf: FindOperations
   /** Implemented by createCall. */
   readonly call: Call
+  readonly pools: Pick<PoolDirectory, 'membersOf'>
   /** Implemented by createStepPrompt. */
   readonly prepare: PrepareStep
   /** Implemented by createWaitStep. */
   readonly runWait: RunWaitStep
+  /** Implemented by createAttachments. */
+  readonly storeFiles: ResolveAttachments
+  /** Implemented by createToolLoop. */
+  readonly runTools: RunTools
 }
 
 /**
@@ -53,7 +67,7 @@ export type RunStep = ReturnType<typeof createStepRunner>
 function startStep(deps: StepRunnerDeps, run: FlowExecution, step: FlowStep, options: RunStepOptions): Promise<StepResult> {
   if (run.cancellation.cancelled) return Promise.reject(run.cancellation.reason)
   run.progress.currentStepIndex = Math.max(run.progress.currentStepIndex, run.definition.steps.indexOf(step))
-  const reader = answerReader(step, options.verdict)
+  const reader = isRunStep(step) ? operationReader(step, options.verdict) : answerReader(step, options.verdict)
   const path = options.path ?? step.id
   const task: StepTask = { run, step, options, path, iteration: options.iteration ?? 1, answer: reader?.request }
   const resultIndex = run.progress.results.push(undefined) - 1
@@ -74,7 +88,7 @@ function startStep(deps: StepRunnerDeps, run: FlowExecution, step: FlowStep, opt
       ? answer(deps, asked, reader, 0, resultIndex)
       : sample(deps, asked, reader, step.samples, resultIndex)
   return (
-    confirmRepeat(task, deps.now)?.then(
+    confirmRepeat(task, deps)?.then(
       (mayRepeat) => call({ ...task, mayRepeat }),
       (error) => {
         const at = deps.now()
@@ -108,10 +122,10 @@ function recordResult({ run, step, path, iteration }: StepTask, resultIndex: num
   run.progress.results[resultIndex] = result
   run.log.emit('step_complete', result, path, iteration)
   // Attempts of samples are stored with the samples.
-  run.log.record(
-    [toStored(step, result.samples ? { ...result, attempts: [] } : result)],
-    isSaved ? [toThreadMessage(run, result)] : undefined,
-  )
+  run.log.record([toStored(step, result.samples ? { ...result, attempts: [] } : result)], {
+    ...(isSaved && { messages: [toThreadMessage(run, result)] }),
+    ...(given.status === 'SUCCESS' && closedBy(step, path, iteration)),
+  })
   callListener(() => run.definition.onStepComplete?.(result))
   if (run.cancellation.cancelled) throw run.cancellation.reason
   return result
@@ -156,31 +170,42 @@ async function answer(
   const abort = openAbort(task)
   const draft: StepOutcomeDraft = { startedAt: deps.now(), attempts: prior ? [...prior] : [], sharing: [], notes: [] }
   const { limit, cancellation } = task.options
-  let release: (() => void) | undefined
+  const slot = slotIn(limit, [task.run.cancellation, cancellation])
   try {
-    if (limit) release = await acquireSlot(limit, [task.run.cancellation, cancellation])
-    draft.prompt = await deps.prepare(task, step)
+    if (limit) await slot.enter()
+    // The members of a pool are prepared when they are asked.
+    draft.prompt = isPool(step) ? undefined : await deps.prepare(task, step)
     emitStart(task, draft, draft.prompt, sample)
     if (run.prior.lost.size > 0 || run.prior.untraced.size > 0) await settleLost(deps, task, sample, draft, draft.prompt)
-    draft.response = run.prior.answers.get(key)
+    const begin = (request: StepPrompt | undefined) => {
+      if (request) announceFirst(deps, task, sample, draft, request)
+      return settleBefore(task)
+    }
+    const known = run.prior.answers.get(key)
+    if (known) await takeAnswer(deps, task, draft, known)
+    if (step.tools) draft.response = await deps.runTools({ task, sample, draft, abort, prompt: draft.prompt, begin, slot })
     if (!draft.response) {
-      announceFirst(deps, task, sample, draft, draft.prompt)
-      await settleBefore(task)
+      await begin(draft.prompt)
       const request = toCallRequest(deps, task, draft, draft.prompt)
       draft.response = await deps.call(request, createCallContext(deps, task, sample, draft, abort))
+      draft.prompt = promptOf(draft, draft.response)
     }
     if (reader) {
       const { value, notes } = await reader.read(draft.response, (text, problem) =>
-        repair(deps, task, sample, createCallContext(deps, task, sample, draft, abort), draft, text, problem),
+        repairAnswer(deps, { task, sample, draft, context: createCallContext(deps, task, sample, draft, abort) }, text, problem),
       )
       draft.parsed = value
       draft.notes = notes
+      if (value === undefined && reader.request) draft.keepAnswer = undefined
     }
+    draft.keepAnswer?.()
+    const { files } = draft.response
+    if (files?.length) draft.kept = await keepFiles(deps.storeFiles, run, files, cancellation)
   } catch (error) {
     draft.error = error
     if (error instanceof SharingDeniedError) recordSharing(task, draft, [error.decision])
   } finally {
-    release?.()
+    slot.leave()
     closeAbort(task, abort)
   }
   const result = toResult(task, draft, deps.now(), sample)
@@ -189,37 +214,42 @@ async function answer(
 
 /**
  * The first target gets the prompt that was prepared before the step's start update. For a fallback, sharing is decided
- * and the prompt rendered again.
+ * and the prompt rendered again, as for every member of a pool that is asked.
  */
-function toCallRequest(deps: StepRunnerDeps, task: StepTask, draft: StepOutcomeDraft, first: StepPrompt): CallRequest {
-  const { step } = task
-  const prepareAgain = async (target: Target) => {
-    draft.prompt = await deps.prepare(task, target)
-    recordSharing(task, draft, draft.prompt.sharing)
-    return draft.prompt
-  }
-  return { targets: [step, ...step.fallbacks], prepare: (target) => (target === step ? first : prepareAgain(target)) }
-}
-
-/** The answer that could not be read is stored before the repair call, so that a crash does not pay for it again. */
-function repair(
+function toCallRequest(
   deps: StepRunnerDeps,
   task: StepTask,
-  sample: number,
-  context: CallContext,
   draft: StepOutcomeDraft,
-  text: string,
-  problem: string,
-): Promise<CallResponse> | undefined {
-  const { prompt, response } = draft
-  if (!prompt || !response) return undefined
-  const content = `Your answer could not be read: ${problem}. Answer again with the JSON alone, nothing before or after it.`
-  const target: Target = { provider: response.provider, model: response.requestedModel }
-  const messages: readonly ModelMessage[] = [...prompt.messages, { role: 'assistant', content: text }, { role: 'user', content }]
-  const request = { ...prompt, ...target, messages }
-  return announceNext(deps, task, sample, draft, request).then(() =>
-    deps.call({ targets: [target], prepare: () => request }, context),
-  )
+  first: StepPrompt | undefined,
+): CallRequest {
+  const { step } = task
+  const prepareAgain = async (target: Target) => {
+    const prompt = await deps.prepare(task, target)
+    recordSharing(task, draft, prompt.sharing)
+    draft.prompt = prompt
+    draft.prompts = [...(draft.prompts ?? []), prompt]
+    return prompt
+  }
+  return { targets: [step, ...step.fallbacks], prepare: (target) => (first && target === step ? first : prepareAgain(target)) }
+}
+
+/**
+ * Continues with an answer that an earlier execution received. If a fallback gave it, a repair goes to that provider,
+ * so that the request must be the one it may see.
+ */
+async function takeAnswer(
+  deps: StepRunnerDeps,
+  task: StepTask,
+  draft: StepOutcomeDraft,
+  { response, origins }: PriorAnswer,
+): Promise<void> {
+  const { provider, requestedModel } = response
+  if (provider !== draft.prompt?.provider) {
+    draft.prompt = await deps.prepare(task, { provider, model: requestedModel })
+    recordSharing(task, draft, draft.prompt.sharing)
+  }
+  draft.response = response
+  draft.priorOrigins = origins
 }
 
 /** Throws LIMIT_EXCEEDED if the step would be one too many. A step counts once, however many samples it takes. */
@@ -231,21 +261,10 @@ function refusalOf({ run, step }: StepTask): OrchestratorError | undefined {
   return new OrchestratorError('LIMIT_EXCEEDED', message, { details: { limit: 'maxSteps', max: maxSteps, stepId: step.id } })
 }
 
-/**
- * Waits until the results so far and the start of this step are durable, so that after a crash no step is paid for
- * twice and the call in flight is known. The first steps of a flow do not wait: if a crash leaves it without any result
- * and intent, it was running them.
- */
-async function settleBefore({ run, options }: StepTask): Promise<void> {
-  const isFirst =
-    run.epoch === 1 && run.prior.results.length === 0 && run.progress.results.every((result) => result === undefined)
-  if (!isFirst) run.log.flush()
-  if (run.log.durable) await untilCancelled(run.log.durable, [run.cancellation, options.cancellation])
-  if (run.cancellation.cancelled) throw run.cancellation.reason
-}
-
-function emitStart(task: StepTask, draft: StepOutcomeDraft, { provider, model, sharing }: StepPrompt, sample: number): void {
+function emitStart(task: StepTask, draft: StepOutcomeDraft, prompt: StepPrompt | undefined, sample: number): void {
   const { run, step, path, iteration } = task
+  const { provider, model } = step
+  const sharing = prompt?.sharing ?? []
   const stepIndex = run.definition.steps.indexOf(step)
   if (sample <= 1) run.log.emit('step_start', { provider, model, action: step.action, stepIndex, sharing }, path, iteration)
   recordSharing(task, draft, sharing, sample)

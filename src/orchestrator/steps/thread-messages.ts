@@ -44,13 +44,13 @@ function withoutOwn({ flowId, inputMessageId }: FlowExecution, messages: readonl
  * a crash does not add the message twice.
  */
 export function toThreadMessage({ flowId, threadId }: FlowExecution, result: StepResult): Message {
-  const { stepId, path, iteration, provider, model, action, simulated } = result
+  const { stepId, path, iteration, provider, model, action, simulated, origins } = result
   return {
     id: messageIdOf(result),
     threadId,
     role: 'assistant',
     content: result.output ?? '',
-    metadata: { orchestrationFlowId: flowId, stepId, path, iteration, provider, model, action, simulated },
+    metadata: { orchestrationFlowId: flowId, stepId, path, iteration, provider, model, action, simulated, origins },
     createdAt: result.completedAt,
   }
 }

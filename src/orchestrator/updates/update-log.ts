@@ -4,10 +4,10 @@ import type { CallIntent } from '../../domain/execution/call-intent.ts'
 import { FINAL_UPDATES, type FlowUpdate, type FlowUpdateData, type FlowUpdateType } from '../../domain/execution/flow-update.ts'
 import { stepIdOf } from '../../domain/execution/step-path.ts'
 import { isSameResult, type StepResult } from '../../domain/execution/step-result.ts'
-import type { Message } from '../../domain/users/thread.ts'
+import { settles } from '../../domain/tools/turns.ts'
 import type { StepWait } from '../../domain/waiting/wait.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import type { FlowOutcome, Journal, StoredUpdate } from '../../repositories/repository.ts'
+import type { FlowOutcome, Journal, JournalEntry, StoredUpdate } from '../../repositories/repository.ts'
 
 const FLUSH_AFTER_MS = 50
 const FLUSH_AT_BYTES = 4_096
@@ -33,6 +33,9 @@ export interface UpdateLogDeps {
   /** Called after the end of a flow whose text was stored in several rows. Implemented by Compaction.add. */
   readonly onStreamedFlowEnd: (flowId: string) => void
 }
+
+/** What is stored in one write with results. */
+export type RecordedWith = Pick<JournalEntry, 'messages' | 'intents' | 'turns' | 'closedTurns'>
 
 /** Collaborators that all logs of a process share. */
 interface FlowLogDeps extends UpdateLogDeps {
@@ -93,15 +96,17 @@ export class FlowLog {
   }
 
   /**
-   * Stores results and their messages at once, in one write with the pending updates and intents; see `durable`. The
-   * intents of these results that are not stored yet are dropped.
+   * Stores results at once, with what belongs to them, in one write with the pending updates and intents; see
+   * `durable`. The intents of these results, and of the attempts of these turns, that are not stored yet are dropped.
    */
-  record(results: readonly StepResult[], messages?: readonly Message[], intents: readonly CallIntent[] = NO_INTENTS): void {
+  record(results: readonly StepResult[], { messages, intents = NO_INTENTS, turns, closedTurns }: RecordedWith = {}): void {
     if (this.#intents.length > 0) {
-      this.#intents = this.#intents.filter((intent) => !results.some((result) => isSameResult(intent, result)))
+      this.#intents = this.#intents.filter(
+        (intent) => !results.some((result) => isSameResult(intent, result)) && !turns?.some((turn) => settles(turn, intent)),
+      )
     }
     if (intents.length > 0) this.#intents = [...this.#intents, ...intents]
-    this.#append(results, messages)
+    this.#append({ results: results.length > 0 ? results : undefined, messages, turns, closedTurns })
   }
 
   /** Stores the intent of a call with the next write, within 50 ms. */
@@ -117,12 +122,12 @@ export class FlowLog {
 
   /** Stores the pending updates and intents. */
   flush(): void {
-    if (this.#pending.length > 0 || this.#intents.length > 0) this.#append(undefined)
+    if (this.#pending.length > 0 || this.#intents.length > 0) this.#append({})
   }
 
   /** Stores waits at once, so that users can decide about them while the flow still runs. */
   recordWaits(waits: readonly StepWait[]): void {
-    this.#append(undefined, undefined, waits)
+    this.#append({ waits })
   }
 
   /** Number of the newest update. */
@@ -139,10 +144,10 @@ export class FlowLog {
    * Stores the outcome with the last updates, and the waits of a paused flow; it waits while the
    * database does not answer. Must be the last call.
    */
-  async finish(outcome: FlowOutcome, waits?: readonly StepWait[]): Promise<void> {
+  async finish(outcome: FlowOutcome, more: Pick<JournalEntry, 'waits' | 'closedTurns'> = {}): Promise<void> {
     const { flowId, epoch } = this.#options
     const updates = this.#takePending()
-    await this.#deps.journal.finish({ flowId, epoch, outcome, updates: updates.map(toStoredUpdate), waits })
+    await this.#deps.journal.finish({ flowId, epoch, outcome, updates: updates.map(toStoredUpdate), ...more })
     this.#deps.onStored(flowId, updates)
     if (this.#textRows >= COMPACTED_ROWS) this.#deps.onStreamedFlowEnd(flowId)
   }
@@ -173,12 +178,14 @@ export class FlowLog {
     return updates
   }
 
-  #append(results: readonly StepResult[] | undefined, messages?: readonly Message[], waits?: readonly StepWait[]): void {
+  #append(parts: Pick<JournalEntry, 'results' | 'messages' | 'waits' | 'turns' | 'closedTurns'>): void {
     const { flowId, epoch, cancellation } = this.#options
     const updates = this.#takePending()
     const intents = this.#intents.length > 0 ? this.#intents : undefined
     this.#intents = NO_INTENTS
-    const entry = { flowId, epoch, results, messages, intents, waits, updates: updates.map(toStoredUpdate) }
+    const { results, messages, waits, turns, closedTurns } = parts
+    const stored = updates.map(toStoredUpdate)
+    const entry = { flowId, epoch, results, messages, intents, waits, turns, closedTurns, updates: stored }
     const write = this.#deps.journal.append(entry)
     const settled: Promise<void> = write.then(
       () => {
@@ -220,7 +227,7 @@ export function createUpdateLog(deps: UpdateLogDeps) {
 export type UpdateLog = ReturnType<typeof createUpdateLog>
 
 /** Data that a result or the flow's outcome already stores is omitted. */
-function toStoredUpdate(update: FlowUpdate): StoredUpdate {
+export function toStoredUpdate(update: FlowUpdate): StoredUpdate {
   const { seq, type, path, iteration, timestamp } = update
   const isStoredElsewhere = type === 'flow_complete' || (type === 'step_complete' && update.data.status === 'SUCCESS')
   if (isStoredElsewhere) return { seq, type, path, iteration, timestamp }

@@ -1,16 +1,33 @@
+import { isRunStep } from '../../domain/tools/tool-fields.ts'
 import { hashOfWait, type StepWait, waitKey } from '../../domain/waiting/wait.ts'
+import { type FindOperations, findOperation } from '../operations/find-operation.ts'
 import type { StepTask } from '../steps/step-inputs.ts'
+import type { PauseControl } from './pause-control.ts'
+
+export interface ConfirmRepeatDeps {
+  /** Implemented by createModels. */
+  readonly operationsOf: FindOperations
+  readonly now: () => Date
+}
 
 /**
- * Asks whether a call whose outcome is unknown may be repeated, if the step says `onUnknown: 'ask'`. Resolves with the
- * decision; undefined if nothing is asked: no call of the step was lost, the step does not ask, or the run cannot pause
- * because it runs this step alone, whose user has asked for the call. The flow pauses meanwhile, as for an approval. A
- * decision counts for the calls that were lost when it was made: after another crash the step asks again.
+ * Asks whether a call whose outcome is unknown may be repeated, if the step says `onUnknown: 'ask'`, which is the
+ * default for operations that are not idempotent. Resolves with the decision; undefined if nothing is asked: no call of
+ * the step was lost, the step does not ask, or the run cannot pause because it runs this step alone, whose user has
+ * asked for the call. The flow pauses meanwhile, as for an approval. A decision counts for the calls that were lost
+ * when it was made: after another crash the step asks again.
  */
-export function confirmRepeat(task: StepTask, now: () => Date): Promise<boolean> | undefined {
-  const { run, step, path, iteration, options } = task
+export function confirmRepeat(task: StepTask, { operationsOf, now }: ConfirmRepeatDeps): Promise<boolean> | undefined {
+  const { run, step } = task
   const { pause } = run
-  if (step.onUnknown !== 'ask' || !pause || !hasLostCall(task)) return undefined
+  if (!pause || !hasLostCall(task)) return undefined
+  if (step.onUnknown === 'ask') return ask(task, pause, now)
+  if (step.onUnknown !== undefined || !isRunStep(step)) return undefined
+  return findOperation(operationsOf, step).then(({ idempotent }) => idempotent || ask(task, pause, now))
+}
+
+function ask(task: StepTask, pause: PauseControl, now: () => Date): Promise<boolean> {
+  const { run, path, iteration, options } = task
   const wait = toQuestion(task, now())
   const stored = pause.stored.get(waitKey({ path, iteration }))
   const known = stored?.hash === wait.hash ? stored : undefined

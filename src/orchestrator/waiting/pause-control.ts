@@ -83,6 +83,22 @@ export class PauseControl {
   }
 
   /**
+   * Runs parts of the current operation side by side, each of which may wait by itself. Resolves when all have settled;
+   * rejects with the first of their errors. Must be called within an operation, which counts as active only through its
+   * parts.
+   */
+  async together(parts: readonly (() => Promise<void>)[]): Promise<void> {
+    const running = parts.map((part) => this.during(part))
+    this.#leave()
+    try {
+      const settled = await Promise.allSettled(running)
+      for (const part of settled) if (part.status === 'rejected') throw part.reason
+    } finally {
+      this.#active++
+    }
+  }
+
+  /**
    * Passes on a decision that was made in this process; false if the wait is not open here, or no longer because the
    * execution pauses the flow. The stored decision then wakes the flow.
    */

@@ -39,7 +39,7 @@ export function storePause(
     simulated: progress.results.some((step) => step?.simulated),
     wakeAt: deadlines.length > 0 ? new Date(Math.min(...deadlines)) : undefined,
   } as const
-  return log.finish(outcome, waits)
+  return log.finish(outcome, { waits })
 }
 
 const toPausedStep = ({ flowId: _, threadId: __, since, deadline, ...wait }: StepWait): PausedStep => ({

@@ -1,21 +1,18 @@
 import * as z from 'zod'
 import { parseOutputSchema } from '../../domain/answers/output-schema.ts'
-import type { StoredWait, WaitDecision, WaitKey } from '../../domain/waiting/wait.ts'
+import { MAX_DATA_LENGTH, type StoredWait, type WaitDecision, type WaitKey } from '../../domain/waiting/wait.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { StoredFlow, WaitRepository } from '../../repositories/repository.ts'
 import type { FlowExecution } from '../flow-run.ts'
 import type { FlowAccess } from '../flows/flow-access.ts'
 import { parseOptions } from '../service-options.ts'
 
-/** Characters of `data` as JSON. */
-const MAX_DATA_LENGTH = 1_000_000
-
 const answerSchema = z.strictObject({
   /** Required for an approval. */
   approved: z.boolean().optional(),
-  /** Replaces the text that was shown; text only. */
+  /** Replaces the text that was shown; of a call of a tool, its arguments as JSON. */
   edit: z.string().max(1_000_000).optional(),
-  /** Must fit the schema of the step. */
+  /** Must fit the schema of the step; of a caller tool, its result: text, or a value that the model gets as JSON. */
   data: z.unknown().optional(),
   /** `hash` of the row of `listWaiting`: the decision is refused if the step shows something else by now. */
   hash: z.string().max(200).optional(),
@@ -145,9 +142,35 @@ function checkAnswer(flow: StoredFlow, wait: StoredWait, answer: SignalAnswer): 
       throw invalid(`approved, edit: expected neither for step "${path}", which waits for an event`)
     return { data }
   }
+  if (kind === 'caller') {
+    if (approved !== undefined || edit !== undefined)
+      throw invalid(`approved, edit: expected neither for "${path}", which waits for the result of a tool`)
+    if (data === undefined) throw invalid(`data: expected the result of the tool "${event}", found none`)
+    return { data }
+  }
   if (approved === undefined) throw invalid('approved: expected true or false, found none')
+  if (kind === 'tool') {
+    if (data !== undefined) throw invalid('data: expected none, because a call of a tool takes only an edit')
+    if (edit !== undefined) checkArguments(schema, edit, invalid)
+    return { approved, ...(edit !== undefined && { edit }) }
+  }
   if (edit !== undefined && wait.show === undefined) throw invalid(`edit: expected none, because step "${path}" shows no text`)
   return { approved, ...(edit !== undefined && { edit }), ...checkData(schema, approved, data, invalid) }
+}
+
+/** An edit replaces the arguments of a call. The step checks them again, by the whole schema of its tool. */
+function checkArguments(schema: StoredWait['schema'], edit: string, invalid: (message: string) => OrchestratorError): void {
+  if (!schema) throw invalid('edit: expected none, because the call was already made with its arguments')
+  let given: unknown
+  try {
+    given = JSON.parse(edit)
+  } catch {
+    throw invalid('edit: expected the arguments as JSON')
+  }
+  const parsed = parseOutputSchema(schema)
+  const read = 'schema' in parsed ? parsed.schema.safeParse(given) : undefined
+  if (!read || read.success) return
+  throw invalid(read.error.issues.map((issue) => `${['edit', ...issue.path].join('.')}: ${issue.message}`).join('; '))
 }
 
 /** A rejection needs no data. */

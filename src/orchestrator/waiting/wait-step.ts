@@ -2,14 +2,20 @@ import * as z from 'zod'
 import { toOutputJsonSchema } from '../../domain/answers/output-schema.ts'
 import type { FlowStep } from '../../domain/definition/flow-definition.ts'
 import type { JsonSchema } from '../../domain/execution/model-call.ts'
+import { hasCallerMetadata } from '../../domain/execution/request-instructions.ts'
 import type { StepResult } from '../../domain/execution/step-result.ts'
-import { hashOfWait, type StepWait, type StoredWait, waitKey } from '../../domain/waiting/wait.ts'
+import { joinOrigins, PROMPT_ONLY, toOrigin } from '../../domain/users/origins.ts'
+import type { Origin } from '../../domain/users/sharing.ts'
+import type { Message } from '../../domain/users/thread.ts'
+import { asksSame, hashOfWait, type StepWait, type StoredWait, waitKey } from '../../domain/waiting/wait.ts'
 import { DEFAULT_SHOW, ENGINE_PROVIDER, toDurationMs } from '../../domain/waiting/waiting-steps.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { PromptSection } from '../../prompts/action-prompt.ts'
 import { stepReferences } from '../../prompts/step-references.ts'
 import { compileTemplate } from '../../prompts/template.ts'
 import type { FlowExecution, ThreadHistory } from '../flow-run.ts'
+import { originsThroughMessage } from '../provenance/message-origins.ts'
+import { originsThrough } from '../provenance/result-origins.ts'
 import { toScope } from '../steps/rendered-prompt.ts'
 import { latestSuccesses, type StepTask, selectResults } from '../steps/step-inputs.ts'
 import { emptyResult, toResult } from '../steps/step-record.ts'
@@ -51,6 +57,8 @@ interface Shown {
   readonly show: string
   readonly correlation?: string
   readonly writers: readonly string[]
+  /** Everything that they were made from, over all hops. */
+  readonly origins: readonly Origin[]
 }
 
 async function render(task: StepTask, historyOf: WaitStepDeps['historyOf']): Promise<Shown> {
@@ -66,14 +74,38 @@ async function render(task: StepTask, historyOf: WaitStepDeps['historyOf']): Pro
   const named = new Set(references.steps)
   const read = visible.filter((result) => references.allSteps || named.has(result.stepId))
   const nearest = references.previous ? visible.slice(-1) : []
-  const writers = [...(references.input ? inputs : []), ...nearest, ...read].flatMap(writersOf)
+  const shown = [...(references.input ? inputs : []), ...nearest, ...read]
+  const writers = shown.flatMap(writersOf)
   return {
     prompt: text(step.approval?.prompt),
     show: text(step.approval?.show ?? DEFAULT_SHOW) ?? '',
     correlation: text(step.correlation),
     // The conversation has no provider. Under this name it counts as the text of another provider for every target.
     writers: [...new Set(references.history ? [...writers, ENGINE_PROVIDER] : writers)],
+    origins: shownOrigins(task, inputs, visible, history),
   }
+}
+
+/** What the output of the step was made from. The question to the approver is no part of it. */
+function shownOrigins(
+  { run, step }: StepTask,
+  inputs: readonly StepResult[],
+  visible: readonly StepResult[],
+  history: readonly Message[],
+): readonly Origin[] {
+  const lists: (readonly Origin[])[] = []
+  for (const source of [step.approval?.show ?? DEFAULT_SHOW, step.correlation]) {
+    if (source === undefined) continue
+    const references = compileTemplate(source).references
+    if (references.original || (references.input && inputs.length === 0)) lists.push(PROMPT_ONLY)
+    if (references.history) lists.push(...history.map(originsThroughMessage))
+    if (references.metadata && hasCallerMetadata(run.options.metadata)) lists.push([toOrigin('metadata')])
+    const read = visible.filter(({ stepId }) => references.allSteps || references.steps.includes(stepId))
+    const nearest = references.previous ? visible.slice(-1) : []
+    const shown = [...(references.input ? inputs : []), ...nearest, ...read]
+    lists.push(...shown.map((result) => originsThrough(run, result)))
+  }
+  return joinOrigins(lists)
 }
 
 /** The providers that wrote the text of a result, over all samples and through steps that wait. */
@@ -94,22 +126,23 @@ async function awaitEnd(task: StepTask, control: PauseControl, shown: Shown, at:
       result.status === 'FAILED' &&
       result.startedAt.getTime() === prior?.since.getTime(),
   )
+  const asked = toWait(task, shown, at)
+  const same = prior && asksSame(prior, asked) ? prior : undefined
   // A step that failed because its time was over waits again when the flow is executed again.
-  const isOver = hasFailed && prior?.decision?.timedOut === true
-  const wait = toWait(task, shown, at, isOver ? prior.hash : undefined)
-  if (prior?.decision && prior.hash === wait.hash) return prior
-  if (prior?.hash !== wait.hash) {
+  const isOver = hasFailed && same?.decision?.timedOut === true
+  if (same?.decision && !isOver) return same
+  const open = isOver ? toWait(task, shown, at, same?.hash) : (same ?? asked)
+  if (open !== same) {
     const { provider, model, action } = step
     const stepIndex = run.definition.steps.indexOf(step)
     run.log.emit('step_start', { provider, model, action, stepIndex, sharing: [] }, step.id, iteration)
   }
-  const open = prior?.hash === wait.hash ? prior : wait
   if (open.kind === 'wait' && open.deadline && open.deadline <= at)
     return { ...open, decision: { timedOut: true }, decidedAt: at }
   return control.waitFor(open, [run.cancellation, options.cancellation])
 }
 
-function toWait({ run, step, iteration }: StepTask, shown: Shown, since: Date, after: string | undefined): StepWait {
+function toWait({ run, step, iteration }: StepTask, shown: Shown, since: Date, after?: string): StepWait {
   const { approval } = step
   const asked: Omit<StepWait, 'hash' | 'since' | 'deadline' | 'flowId' | 'threadId'> = {
     path: step.id,
@@ -147,6 +180,7 @@ function withOutcome(base: StepResult, ended: StoredWait, shown: Shown, now: Dat
     executedAt: completedAt,
     executionTime: Math.max(0, completedAt.getTime() - base.startedAt.getTime()),
     writers: shown.writers,
+    origins: shown.origins,
   }
   const { decision = {}, decidedBy } = ended
   const at = completedAt.toISOString()

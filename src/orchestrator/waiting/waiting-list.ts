@@ -8,6 +8,8 @@ import { parseOptions } from '../service-options.ts'
 const listOptionsSchema = z.strictObject({
   /** Only steps of this flow. All of them are one page. FLOW_NOT_FOUND. */
   flowId: z.string().max(200).optional(),
+  /** With `flowId`: also the waits that have ended, in flows of every status. Default false. */
+  ended: z.boolean().default(false),
   /** 1 to 1000, default 100. */
   limit: z.number().int().min(1).max(1_000).default(100),
   /** `nextCursor` of the previous page. */
@@ -35,6 +37,8 @@ export interface WaitingStep {
   readonly deadline?: Date
   /** To be given to `signal`, so that the decision counts only for what was shown. */
   readonly hash: string
+  /** When a decision, an event or the deadline has ended it. */
+  readonly endedAt?: Date
   /** Whether `signal` takes an answer of this user. */
   readonly mayAnswer: boolean
 }
@@ -57,8 +61,8 @@ const ORDER: PageOrder = { name: 'waiting', by: 'instant' }
 export function createWaitingList({ waits, access, now }: WaitingListDeps) {
   return async function list(userId: string, given: ListWaitingOptions = {}): Promise<WaitingPage> {
     access.assertUser(userId)
-    const { flowId, limit, cursor } = parseOptions(listOptionsSchema, given, 'listWaiting')
-    if (flowId !== undefined) return { waiting: await toWaiting(await openOf(flowId, userId), userId) }
+    const { flowId, ended, limit, cursor } = parseOptions(listOptionsSchema, given, 'listWaiting')
+    if (flowId !== undefined) return { waiting: await toWaiting(await waitsOf(flowId, userId, ended), userId) }
     const found = await waits.list(userId, limit + 1, cursor === undefined ? undefined : toWaitCursor(cursor))
     const page = found.slice(0, limit)
     const waiting = await toWaiting(page, userId)
@@ -66,16 +70,20 @@ export function createWaitingList({ waits, access, now }: WaitingListDeps) {
     return found.length > limit && last ? { waiting, nextCursor: toCursor(last) } : { waiting }
   }
 
-  async function openOf(flowId: string, userId: string): Promise<readonly StepWait[]> {
+  async function waitsOf(flowId: string, userId: string, ended: boolean): Promise<readonly ListedWait[]> {
     const { status } = await access.findFlow(flowId, userId, 'read')
-    if (status !== 'PAUSED' && status !== 'RUNNING') return []
+    const isActive = status === 'PAUSED' || status === 'RUNNING'
+    if (!isActive && !ended) return []
     const at = now()
-    const open = (await waits.of(flowId)).filter(({ decidedAt, deadline }) => !decidedAt && (!deadline || deadline > at))
-    return open.sort((a, b) => a.since.getTime() - b.since.getTime())
+    const all = (await waits.of(flowId)).map(({ decision: _, decidedBy: __, decidedAt, ...wait }) => {
+      const endedAt = decidedAt ?? (wait.deadline && wait.deadline <= at ? wait.deadline : undefined)
+      return { ...wait, ...(endedAt && { endedAt }) }
+    })
+    return all.filter(({ endedAt }) => ended || !endedAt).sort((a, b) => a.since.getTime() - b.since.getTime())
   }
 
-  function toWaiting(found: readonly StepWait[], userId: string): Promise<readonly WaitingStep[]> {
-    return Promise.all(found.map(async (wait) => toWaitingStep(wait, await mayAnswer(wait, userId))))
+  function toWaiting(found: readonly ListedWait[], userId: string): Promise<readonly WaitingStep[]> {
+    return Promise.all(found.map(async (wait) => toWaitingStep(wait, !wait.endedAt && (await mayAnswer(wait, userId)))))
   }
 
   async function mayAnswer({ kind, event, assignees, threadId }: StepWait, userId: string): Promise<boolean> {
@@ -86,7 +94,11 @@ export function createWaitingList({ waits, access, now }: WaitingListDeps) {
 
 export type WaitingList = ReturnType<typeof createWaitingList>
 
-const toWaitingStep = ({ assignees: _, onTimeout: __, ...wait }: StepWait, mayAnswer: boolean): WaitingStep => ({
+interface ListedWait extends StepWait {
+  readonly endedAt?: Date
+}
+
+const toWaitingStep = ({ assignees: _, onTimeout: __, endedAt, ...wait }: ListedWait, mayAnswer: boolean): WaitingStep => ({
   flowId: wait.flowId,
   threadId: wait.threadId,
   path: wait.path,
@@ -100,6 +112,7 @@ const toWaitingStep = ({ assignees: _, onTimeout: __, ...wait }: StepWait, mayAn
   since: wait.since,
   ...(wait.deadline && { deadline: wait.deadline }),
   hash: wait.hash,
+  ...(endedAt && { endedAt }),
   mayAnswer,
 })
 

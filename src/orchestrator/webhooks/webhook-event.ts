@@ -23,6 +23,8 @@ const SHOWN = {
   step_start: ['provider', 'model', 'action', 'stepIndex'],
   step_progress: [],
   step_retry: ['attempt', 'provider', 'model', 'delayMs'],
+  tool_call: ['turn', 'tool', 'needsApproval'],
+  tool_result: ['turn', 'tool', 'isError', 'executionTime'],
   step_skipped: [],
   step_complete: ['status', 'provider', 'model', 'cost'],
   context_withheld: [],

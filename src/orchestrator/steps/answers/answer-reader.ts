@@ -1,12 +1,12 @@
 import * as z from 'zod'
-import type { CallResponse } from '../../calls/call.ts'
-import { toOutputJsonSchema } from '../../domain/answers/output-schema.ts'
-import { readStructured } from '../../domain/answers/structured-output.ts'
-import { readVerdict, VERDICT_JSON_SCHEMA, verdictInstruction } from '../../domain/answers/verdict.ts'
-import type { FlowStep } from '../../domain/definition/flow-definition.ts'
-import type { JsonSchema } from '../../domain/execution/model-call.ts'
-import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import type { RunStepOptions } from '../../executors/executor.ts'
+import type { CallResponse } from '../../../calls/call.ts'
+import { toOutputJsonSchema } from '../../../domain/answers/output-schema.ts'
+import { readStructured } from '../../../domain/answers/structured-output.ts'
+import { readVerdict, VERDICT_JSON_SCHEMA, verdictInstruction } from '../../../domain/answers/verdict.ts'
+import type { FlowStep } from '../../../domain/definition/flow-definition.ts'
+import type { JsonSchema } from '../../../domain/execution/model-call.ts'
+import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
+import type { RunStepOptions } from '../../../executors/executor.ts'
 
 /** Makes one more call after an answer that could not be read. `undefined` if no repair is possible. */
 export type Repair = (text: string, problem: string) => Promise<CallResponse> | undefined
