@@ -2,6 +2,7 @@ import type { Logger, PolyphonyConfig } from '../config/config.ts'
 import { createLogger } from '../config/logger.ts'
 import type { FlowObservation, FlowObserver, StartedFlow } from '../domain/execution/observation.ts'
 import { createFlowLog } from './flow-log.ts'
+import type { MetricsOptions } from './metrics.ts'
 import { joinObservers } from './observers.ts'
 import { requestContext } from './request-context.ts'
 import type { Metrics, Telemetry } from './telemetry.ts'
@@ -15,7 +16,7 @@ export interface CreatedTelemetry {
   readonly observer: FlowObserver
 }
 
-export interface TelemetrySources {
+export interface TelemetrySources extends Pick<MetricsOptions, 'droppedEvents'> {
   readonly providers: readonly TracedProvider[]
   readonly flowTypes: readonly string[]
 }
@@ -23,7 +24,7 @@ export interface TelemetrySources {
 /** Builds logs, traces and metrics. Called once per Polyphony instance. */
 export function createTelemetry(
   config: Pick<PolyphonyConfig, 'telemetry' | 'logger' | 'logLevel'>,
-  { providers, flowTypes }: TelemetrySources,
+  { providers, flowTypes, droppedEvents }: TelemetrySources,
 ): CreatedTelemetry {
   const logger = createLogger(config.logger, config.logLevel)
   const observers: FlowObserver[] = [
@@ -34,7 +35,7 @@ export function createTelemetry(
 
   async function startMetrics(): Promise<Metrics> {
     const { createMetrics } = await import('./metrics.ts')
-    const created = createMetrics({ providerIds: providers.map(({ id }) => id), flowTypes })
+    const created = createMetrics({ providerIds: providers.map(({ id }) => id), flowTypes, droppedEvents })
     observers.push(created.observer)
     return created.metrics
   }

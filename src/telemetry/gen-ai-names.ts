@@ -71,6 +71,7 @@ export const POLYPHONY = {
   ATTEMPT_NUMBER: 'polyphony.attempt.number',
   ATTEMPT_DURATION_MS: 'polyphony.attempt.duration_ms',
   ATTEMPT_ABORTED: 'polyphony.attempt.aborted',
+  ATTEMPT_CACHED: 'polyphony.attempt.cached',
 } as const
 
 /** Values of `gen_ai.operation.name`. */

@@ -9,6 +9,8 @@ export interface MetricsOptions {
   /** Ids of the configured providers. Only these become labels. */
   readonly providerIds: readonly string[]
   readonly flowTypes: readonly string[]
+  /** Events that handlers of this process have lost so far. Read once per scrape. */
+  readonly droppedEvents: () => number
 }
 
 export interface CreatedMetrics {
@@ -29,12 +31,25 @@ const MAX_ROUTES = 300
  * Counts calls, flows and requests, in a registry separate from those of other Polyphony instances and of the
  * application.
  */
-export function createMetrics({ providerIds, flowTypes }: MetricsOptions): CreatedMetrics {
+export function createMetrics({ providerIds, flowTypes, droppedEvents }: MetricsOptions): CreatedMetrics {
   const registry = new Registry()
   const observer = { isWatching: () => true, flowStarted: countFlows(registry, knownLabel(flowTypes), knownLabel(providerIds)) }
+  countDroppedEvents(registry, droppedEvents)
   const ofProcess = processRegistry()
   const text = async () => `${await registry.metrics()}\n${await ofProcess.metrics()}`
   return { observer, metrics: { ...countRequests(registry), text, contentType: registry.contentType } }
+}
+
+function countDroppedEvents(registry: Registry, droppedEvents: () => number): void {
+  const counter = new Counter({
+    name: 'polyphony_events_dropped_total',
+    help: 'Events that handlers and readers of this process have lost because they were too slow.',
+    registers: [registry],
+    collect() {
+      counter.reset()
+      counter.inc(droppedEvents())
+    },
+  })
 }
 
 let shared: Registry | undefined

@@ -146,6 +146,7 @@ const attemptAttributes = (attempt: Attempt): Attributes =>
     [POLYPHONY.ATTEMPT_DURATION_MS]: attempt.executionTime,
     [GENERAL.ERROR_TYPE]: attempt.error?.code,
     [POLYPHONY.ATTEMPT_ABORTED]: attempt.aborted || undefined,
+    [POLYPHONY.ATTEMPT_CACHED]: attempt.cached || undefined,
     ...usageAttributes(attempt.usage),
     [POLYPHONY.COST_USD]: attempt.cost,
     [POLYPHONY.SIMULATED]: attempt.simulated || undefined,
