@@ -3,14 +3,24 @@ import type { PreparedRequest } from '../calls/call.ts'
 import { createCallEstimate } from '../calls/call-estimate.ts'
 import { createCall } from '../calls/create-call.ts'
 import type { SharedRates } from '../calls/rates/shared-rates.ts'
-import type { PolyphonyConfig } from '../config/config.ts'
 import { createRatesOf } from '../config/provider-rates.ts'
 import type { ModelRequest } from '../domain/execution/model-call.ts'
+import type { FindOperations } from '../orchestrator/operations/find-operation.ts'
+import { createSharingRules } from '../policies/shared-context.ts'
 import { createTokenCounter } from '../prompts/token-count.ts'
 import { createLazySimulator } from '../providers/lazy-simulator.ts'
+import { createMinCachedTokens } from '../providers/models/min-cached-tokens.ts'
 import { createModelNames } from '../providers/models/model-names.ts'
 import { createPriceBook, createPricingLookup } from '../providers/models/prices.ts'
+import { createOperationLists } from '../providers/operation-lists.ts'
 import { createProviderService } from '../providers/registry.ts'
+import type { ProviderCalls } from '../services/provider-calls.ts'
+import { createAnswerCache } from './answers/create-answer-cache.ts'
+import type { OpenRecording } from './answers/open-recording.ts'
+import { createAccounts, createCallPrices } from './operations/create-accounts.ts'
+import type { LoadedConfig } from './operations/load-functions.ts'
+import { createPools } from './pools/create-pools.ts'
+import { createBackingServices } from './services/create-backing-services.ts'
 
 /** Providers that the simulator stands in for if none is configured. */
 const SIMULATED_PROVIDERS = { openai: { active: true }, anthropic: { active: true }, google: { active: true } }
@@ -19,38 +29,71 @@ export interface SharedRatesOptions {
   /** Present where the rates of providers hold over all processes. */
   readonly sharedRates?: SharedRates
   readonly warn: (message: string, facts: Readonly<Record<string, unknown>>) => void
+  /** Present where requests are recorded or replayed. */
+  readonly recording?: OpenRecording
+  /** Calls to services that stand behind providers; the services are built at its first use. */
+  readonly serviceCalls: () => ProviderCalls
 }
 
 /** The providers of a configuration with their prices and token counts, and the function that calls them. */
-export function createModels(config: PolyphonyConfig, { sharedRates, warn }: SharedRatesOptions) {
+export function createModels(config: LoadedConfig, { sharedRates, warn, recording, serviceCalls }: SharedRatesOptions) {
   const simulator = createLazySimulator()
-  const accounts = config.simulator ? { ...SIMULATED_PROVIDERS, ...config.providers } : config.providers
-  const providers = createProviderService({ providers: accounts, simulator: config.simulator ? simulator.endpoint : undefined })
-  const prices = createPriceBook({ overrides: config.prices })
+  const given = config.simulator ? { ...SIMULATED_PROVIDERS, ...config.providers } : config.providers
+  const operating = { ...config, providers: given }
+  const accounts = createAccounts(operating)
+  const configured = createProviderService({ providers: accounts, simulator: config.simulator ? simulator.endpoint : undefined })
+  const providers = recording ? recording.wrapProviders(configured) : configured
+  const backing = createBackingServices({ config, registry: configured, calls: serviceCalls })
+  const { directory: pools, chosen, assert } = createPools({ pools: config.pools, providers: given }, providers)
+  const perCall = createCallPrices(operating)
+  const prices = createPriceBook({
+    overrides: config.prices,
+    perCall: (...call) => backing.priceOf(...call) ?? perCall(...call),
+  })
   const pricingOf = createPricingLookup(providers)
 
   const price: LedgerDeps['price'] = (provider, answer, usage) => prices.price(pricingOf(provider), answer, usage)
   const isSimulated = (provider: string) => pricingOf(provider).simulated
 
+  const ratesOf = createRatesOf(accounts)
+
   const call = createCall({
     attempt: (request, attempt) =>
-      providers.get(request.provider).then((provider) => provider.generate(toModelRequest(request), attempt)),
-    price,
-    worstCaseUsd: (provider, model, inputTokens, maxOutputTokens) =>
-      prices.worstCase(pricingOf(provider), model, inputTokens, maxOutputTokens),
+      providers
+        .get(request.provider)
+        .then((provider) => provider.generate(toModelRequest(request), { ...attempt, origin: request.origin })),
+    price: recording ? recording.wrapPrice(price) : price,
+    worstCaseUsd: (provider, ...request) => prices.worstCase(pricingOf(provider), ...request),
     isSimulated,
-    ratesOf: createRatesOf(accounts),
+    answers: createAnswerCache(config, (provider) => pricingOf(provider).origin ?? ''),
+    ratesOf: recording?.isReplay ? () => ({}) : (id) => backing.ratesOf(id) ?? ratesOf(id),
+    // A replay asks no service.
+    ...(!recording?.isReplay && { standing: backing.standing }),
     loadProvider: providers.get,
     sharedRates,
     warn,
-    retry: config.retry,
+    retry: recording?.isReplay ? { ...config.retry, baseDelayMs: 0, maxDelayMs: 0 } : config.retry,
+    ...chosen,
   })
 
+  const inHouse = new Set(providers.list().flatMap((info) => (info.inHouse ? [info.id] : [])))
+  const { baseDelayMs } = { ...config.retry, ...(recording?.isReplay && { baseDelayMs: 0 }) }
+  const operationsOf: FindOperations = createOperationLists(providers.get, { baseDelayMs })
+
   return {
+    operationsOf,
     providers,
+    pools,
+    assertPools: assert,
+    backing,
     simulator,
+    sharing: createSharingRules({
+      isInProcess: (id) => providers.list().some((info) => info.id === id && info.inProcess === true),
+      isInHouse: (id) => backing.isInHouse(id) || inHouse.has(id),
+    }),
     prices,
     pricingOf,
+    minCachedTokens: createMinCachedTokens(providers),
     modelNames: createModelNames({ prices: config.prices }),
     tokens: createTokenCounter(),
     call,
@@ -60,11 +103,21 @@ export function createModels(config: PolyphonyConfig, { sharedRates, warn }: Sha
 
 export type Models = ReturnType<typeof createModels>
 
-/** The part of a prepared request that a provider receives. */
-const toModelRequest = ({ model, system, messages, settings, outputSchema }: PreparedRequest): ModelRequest => ({
-  model,
-  system,
-  messages,
-  settings,
-  outputSchema,
-})
+/** The part of a prepared request that a provider receives, without the notes and decisions of its step. */
+function toModelRequest(prepared: PreparedRequest): ModelRequest {
+  const request: { readonly [Key in keyof Required<ModelRequest>]: ModelRequest[Key] } = {
+    model: prepared.model,
+    system: prepared.system,
+    messages: prepared.messages,
+    settings: prepared.settings,
+    outputSchema: prepared.outputSchema,
+    tools: prepared.tools,
+    hostedTools: prepared.hostedTools,
+    maxHostedCalls: prepared.maxHostedCalls,
+    toolChoice: prepared.toolChoice,
+    arguments: prepared.arguments,
+    strict: prepared.strict,
+    cacheKey: prepared.cacheKey,
+  }
+  return request
+}

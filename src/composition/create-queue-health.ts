@@ -5,6 +5,8 @@ import type { QueueRepository, UnrunnableDefinition } from '../repositories/repo
 export interface QueueHealth extends EngineHealth {
   /** Flows that wait for a process. */
   readonly queued: number
+  /** Flows of all users that run in any process or wait for one. */
+  readonly active: number
   /** Queued flows that this process cannot run, by their definitions. */
   readonly unrunnable: readonly UnrunnableDefinition[]
 }
@@ -26,6 +28,10 @@ export const createQueueHealth =
       queue.unrunnable(requirements()),
     ])
     let queued = 0
-    for (const user of counts.values()) queued += user.queued
-    return { ...health, queued, unrunnable }
+    let owned = 0
+    for (const user of counts.values()) {
+      queued += user.queued
+      owned += user.running
+    }
+    return { ...health, queued, active: queued + owned, unrunnable }
   }

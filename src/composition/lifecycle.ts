@@ -35,10 +35,16 @@ export interface ClosingDeps {
   readonly stopPruning: () => void
   readonly updates: { readonly log: Closable; readonly compaction: Closable; readonly bus: Closable }
   readonly webhooks: Closable
+  readonly events: Closable
   readonly budgets: Closable
   readonly store: Closable & { expectClose(): void }
+  readonly providers: Closable
+  /** Services that this process runs. */
+  readonly services: Closable
   readonly simulator: Closable
   readonly tokens: Closable
+  /** Present while requests are recorded. */
+  readonly recording?: Closable
 }
 
 /** Everything that closing ends, in order. */
@@ -60,18 +66,24 @@ export const closingSteps = (deps: ClosingDeps): readonly ClosingStep[] => [
   { name: 'patience of writes', close: () => deps.store.expectClose() },
   { name: 'running flows', close: ({ handOver }) => deps.engine.close(closingReason(handOver), { handOver }) },
   { name: 'flows of other processes', close: () => deps.executions.stopWaiting(closingReason(true)) },
+  // After the flows, whose steps may call them.
+  { name: 'services', close: () => deps.services.close(), ignoresErrors: true },
   { name: 'update log', close: () => deps.updates.log.close() },
   { name: 'compaction of updates', close: () => deps.updates.compaction.close() },
   // After the flows, whose ends it announces.
   { name: 'webhooks', close: () => deps.webhooks.close() },
+  { name: 'events', close: () => deps.events.close(), ignoresErrors: true },
   { name: 'settlements of budgets', close: () => deps.budgets.close(), ignoresErrors: true },
   // An unreachable database must not keep this process from releasing everything else.
   { name: 'ownership', close: ({ handOver }) => deps.ownership.unregister({ handOver }), ignoresErrors: true },
   // After everything that is announced.
   { name: 'notifications', close: () => deps.updates.bus.close() },
   { name: 'store', close: () => deps.store.close() },
+  { name: 'providers', close: () => deps.providers.close(), ignoresErrors: true },
   { name: 'simulator', close: () => deps.simulator.close() },
   { name: 'token counter', close: () => deps.tokens.close() },
+  // Last, because it rejects where a request could not be written.
+  { name: 'recording', close: () => deps.recording?.close() },
 ]
 
 /** An interrupted flow writes nothing: it stays RUNNING for the process that takes it over. */

@@ -8,7 +8,7 @@ import { ScheduleService } from '../../orchestrator/schedules/schedule-service.t
 import { createScheduledFlows } from '../../orchestrator/schedules/scheduled-flows.ts'
 import type { PermissionService } from '../../policies/policy.ts'
 import type { Store } from '../../repositories/repository.ts'
-import type { StoredFlows } from '../create-stored-flows.ts'
+import type { StoredFlows } from '../flows/create-stored-flows.ts'
 
 export interface CreateSchedulesDeps {
   readonly config: Pick<PolyphonyConfig, 'schedules'>

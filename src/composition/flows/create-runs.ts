@@ -1,34 +1,36 @@
-import { createBudget } from '../calls/limits.ts'
-import type { PolyphonyConfig } from '../config/config.ts'
-import type { StoredRunOptions } from '../domain/execution/flow.ts'
-import type { FlowObserver } from '../domain/execution/observation.ts'
-import { permissionDenied } from '../domain/users/thread.ts'
-import type { RunningLimits } from '../engines/engine.ts'
-import { executors } from '../executors/registry.ts'
-import type { FlowBudgets } from '../orchestrator/budgets/flow-budgets.ts'
-import type { FlowExecution } from '../orchestrator/flow-run.ts'
-import type { FlowDefinitions } from '../orchestrator/flows/flow-definitions.ts'
-import type { SkippedFlows } from '../orchestrator/flows/skipped-flows.ts'
-import { createOwnershipWatch } from '../orchestrator/ownership/ownership-watch.ts'
-import { createFlowExecutions } from '../orchestrator/runs/flow-executions.ts'
-import { createFlowRunner } from '../orchestrator/runs/flow-runner.ts'
-import { createHandOver } from '../orchestrator/runs/hand-over.ts'
-import { createOpenExecution, type OpenExecution } from '../orchestrator/runs/open-execution.ts'
-import type { Queueing } from '../orchestrator/runs/queued-options.ts'
-import { createRunRegistry } from '../orchestrator/runs/run-registry.ts'
-import { createSingleStep } from '../orchestrator/runs/single-step.ts'
-import type { PermissionService } from '../policies/policy.ts'
-import type { ProviderService } from '../providers/provider.ts'
-import type { Store } from '../repositories/repository.ts'
+import { createBudget } from '../../calls/limits.ts'
+import type { PolyphonyConfig } from '../../config/config.ts'
+import type { PoolDirectory } from '../../domain/definition/call/pools.ts'
+import type { StoredRunOptions } from '../../domain/execution/flow.ts'
+import type { FlowObserver } from '../../domain/execution/observation.ts'
+import { permissionDenied } from '../../domain/users/thread.ts'
+import type { RunningLimits } from '../../engines/engine.ts'
+import { executors } from '../../executors/registry.ts'
+import type { FlowBudgets } from '../../orchestrator/budgets/flow-budgets.ts'
+import type { FlowExecution } from '../../orchestrator/flow-run.ts'
+import type { FlowDefinitions } from '../../orchestrator/flows/flow-definitions.ts'
+import type { SkippedFlows } from '../../orchestrator/flows/skipped-flows.ts'
+import { createOwnershipWatch } from '../../orchestrator/ownership/ownership-watch.ts'
+import { createFlowExecutions } from '../../orchestrator/runs/flow-executions.ts'
+import { createFlowRunner } from '../../orchestrator/runs/flow-runner.ts'
+import { createHandOver } from '../../orchestrator/runs/hand-over.ts'
+import { createOpenExecution, type OpenExecution } from '../../orchestrator/runs/open-execution.ts'
+import type { Queueing } from '../../orchestrator/runs/queued-options.ts'
+import { createRunRegistry } from '../../orchestrator/runs/run-registry.ts'
+import { createSingleStep } from '../../orchestrator/runs/single-step.ts'
+import type { PermissionService } from '../../policies/policy.ts'
+import type { ProviderService } from '../../providers/provider.ts'
+import type { Store } from '../../repositories/repository.ts'
+import type { OpenedEngine } from '../open-engine.ts'
 import type { Steps } from './create-steps.ts'
 import type { Updates } from './create-updates.ts'
-import type { OpenedEngine } from './open-engine.ts'
 
 export interface CreateRunsDeps {
   readonly config: PolyphonyConfig
   readonly openedEngine: OpenedEngine
   readonly store: Store
   readonly providers: ProviderService
+  readonly pools: PoolDirectory
   readonly steps: Steps
   readonly updates: Updates
   readonly definitions: FlowDefinitions
@@ -47,6 +49,7 @@ export function createRuns({
   openedEngine,
   store,
   providers,
+  pools,
   steps,
   updates,
   definitions,
@@ -84,6 +87,7 @@ export function createRuns({
   const open = createOpenExecution({
     store,
     providers,
+    pools,
     updateLog,
     executorOf: (type) => executors[type],
     observer,
@@ -100,7 +104,7 @@ export function createRuns({
     store,
     engine,
     registry,
-    providers,
+    pools,
     live,
     countFlow: budgets.countFlow,
     openExecution,

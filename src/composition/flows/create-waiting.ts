@@ -1,7 +1,8 @@
-import type { FlowExecutions } from '../orchestrator/runs/flow-executions.ts'
-import { createSignals } from '../orchestrator/waiting/signals.ts'
-import { createWaitingList } from '../orchestrator/waiting/waiting-list.ts'
-import type { Store } from '../repositories/repository.ts'
+import { stepPathOf } from '../../domain/execution/step-path.ts'
+import type { FlowExecutions } from '../../orchestrator/runs/flow-executions.ts'
+import { createSignals } from '../../orchestrator/waiting/signals.ts'
+import { createWaitingList } from '../../orchestrator/waiting/waiting-list.ts'
+import type { Store } from '../../repositories/repository.ts'
 import type { createStoredFlows } from './create-stored-flows.ts'
 
 export interface CreateWaitingDeps {
@@ -17,7 +18,7 @@ export function createWaiting({ store: { waits }, flows: { access, definitions }
     signals: createSignals({
       waits,
       access,
-      hasStep: (flow, path) => definitions.describe(flow).steps.some(({ id }) => id === path),
+      hasStep: (flow, path) => definitions.describe(flow).steps.some(({ id }) => id === stepPathOf(path)),
       executions,
       now,
     }),

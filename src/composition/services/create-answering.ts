@@ -1,0 +1,23 @@
+import { createModels, type SharedRatesOptions } from '../create-models.ts'
+import type { LoadedConfig } from '../operations/load-functions.ts'
+import { createLazyServices, type ServicesDeps } from './create-services.ts'
+
+type AnsweringOptions = Omit<SharedRatesOptions, 'serviceCalls'> & Pick<ServicesDeps, 'publish' | 'warn'>
+
+/** Everything that answers steps: the providers, and the services, some of which stand behind a provider. */
+export function createAnswering(config: LoadedConfig, { publish, ...options }: AnsweringOptions) {
+  const models = createModels(config, { ...options, serviceCalls: () => services.get().providerCalls })
+  const services = createLazyServices({ config, publish, warn: options.warn, backing: models.backing })
+  return {
+    models,
+    services,
+    /**
+     * Registers the services of files that answer steps, once their events can be stored. Rejects with CONFIG_INVALID
+     * for a pool whose member is neither a provider nor a service.
+     */
+    async loadServices() {
+      await services.loadProviders()
+      models.assertPools()
+    },
+  }
+}
