@@ -28,7 +28,7 @@ export function assertNotExposed(settings: ExposureSettings): void {
   const expected = name === 'host' ? 'a loopback address such as 127.0.0.1' : 'a server that only this machine can reach'
   throw new OrchestratorError(
     'CONFIG_INVALID',
-    `server.${name}: expected ${expected} as long as there are no keys, found "${settings[name]}". Create one with \`polyphony keys create\`, or configure server.jwt`,
+    `server.${name}: expected ${expected} as long as there are no keys, found "${settings[name]}". Create one with \`polyphony keys create\`, or set server.apiKey or server.jwt`,
     { details: { key: `server.${name}` } },
   )
 }

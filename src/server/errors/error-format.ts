@@ -24,12 +24,12 @@ const toProblemAnswer: ErrorFormat['toAnswer'] = (error, context) => {
   return { status: problem.status, headers: { 'content-type': 'application/problem+json' }, body: problem }
 }
 
-/** Writes an error in the format of the request's path. */
-export function createErrorAnswers(formats: readonly ErrorFormat[]): ErrorFormat['toAnswer'] {
-  return (error, context) => {
-    const { instance = '' } = context
+/** Writes an error in the format of the request's path. `basePath`: what clients see before the paths of the server. */
+export function createErrorAnswers(formats: readonly ErrorFormat[], basePath: string): ErrorFormat['toAnswer'] {
+  return (error, { instance = '', ...context }) => {
     const format = formats.find(({ under }) => instance === under || instance.startsWith(`${under}/`))
-    const answer = format ? format.toAnswer(error, context) : toProblemAnswer(error, context)
+    const seen = { ...context, instance: basePath + instance }
+    const answer = format ? format.toAnswer(error, seen) : toProblemAnswer(error, seen)
     return { ...answer, headers: { ...toErrorHeaders(error), ...answer.headers } }
   }
 }

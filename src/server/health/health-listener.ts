@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { createServer, type ServerResponse } from 'node:http'
 import { toListenError, toUrl } from '../listen-error.ts'
-import { createHealthReading, type HealthDeps } from './read-health.ts'
+import { createHealthReading, type HealthDeps, isPassing } from './read-health.ts'
 
 export interface HealthListenerOptions extends Omit<HealthDeps, 'isClosing' | 'startedAtMs'> {
   readonly host: string
@@ -26,7 +26,7 @@ export async function listenForHealth({ host, port, ...deps }: HealthListenerOpt
 
   async function answer(response: ServerResponse): Promise<void> {
     const health = await read({ withEngine: true })
-    response.writeHead(health.status === 'ok' ? 200 : 503, { 'content-type': 'application/json', 'cache-control': 'no-store' })
+    response.writeHead(isPassing(health) ? 200 : 503, { 'content-type': 'application/json', 'cache-control': 'no-store' })
     response.end(JSON.stringify(health))
   }
 

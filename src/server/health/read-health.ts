@@ -10,9 +10,12 @@ export interface HealthDeps {
   readonly version: string
 }
 
-/** Body of the answer to a probe; its status is 200 if `status` is `ok`, otherwise 503. */
+/** Body of the answer to a probe; its status is 200 if `status` is `ok` or `healthy`, otherwise 503. */
 export interface HealthAnswer {
-  readonly status: 'ok' | 'closing' | 'unavailable'
+  readonly status: 'ok' | 'healthy' | 'closing' | 'unavailable'
+  readonly service: string
+  /** Flows of all users that run or are queued; 0 where the engine was not asked for or cannot be read. */
+  readonly active_workflows: number
   readonly database: 'up' | 'down'
   readonly version: string
   readonly uptimeSeconds: number
@@ -20,6 +23,9 @@ export interface HealthAnswer {
   /** Absent where it was not asked for, cannot be read or the database is down. */
   readonly engine: EngineReport | undefined
 }
+
+/** Whether a probe passes: `ok` at /readyz and /livez, `healthy` at /health. */
+export const isPassing = ({ status }: Pick<HealthAnswer, 'status'>): boolean => status === 'ok' || status === 'healthy'
 
 /** Milliseconds that the database has to respond. */
 const DATABASE_TIMEOUT_MS = 3_000
@@ -33,7 +39,9 @@ export function createHealthReading({ isClosing, pingDatabase, engineHealth, sta
     // An engine that cannot be asked is missing from the answer: the database is checked above.
     const engine = isUp && withEngine ? await readEngine().catch(() => undefined) : undefined
     return {
-      status: isClosing() ? 'closing' : isUp ? 'ok' : 'unavailable',
+      status: isClosing() ? 'closing' : isUp ? (withEngine ? 'healthy' : 'ok') : 'unavailable',
+      service: 'polyphony',
+      active_workflows: engine?.active ?? 0,
       database: isUp ? 'up' : 'down',
       version,
       uptimeSeconds: Math.floor((Date.now() - startedAtMs) / 1_000),

@@ -1,4 +1,3 @@
-import { Socket } from 'node:net'
 import cors from '@fastify/cors'
 import helmet from '@fastify/helmet'
 import rateLimit from '@fastify/rate-limit'
@@ -31,6 +30,8 @@ export interface AppDeps {
   readonly observe: (app: FastifyInstance) => void
   /** Formats of errors for paths whose clients do not expect problem details (RFC 9457). */
   readonly errorFormats: readonly ErrorFormat[]
+  /** Path that clients see before every path of the server; empty at the root. */
+  readonly basePath: string
 }
 
 /** Milliseconds that a client has to send its whole request. Slower clients only occupy connections. */
@@ -55,7 +56,7 @@ const SERVER_METHODS = ['DELETE', 'GET', 'HEAD', 'POST', 'PUT']
  * form of errors.
  */
 export async function createApp(deps: AppDeps): Promise<FastifyInstance> {
-  const toErrorAnswer = createErrorAnswers(deps.errorFormats)
+  const toErrorAnswer = createErrorAnswers(deps.errorFormats, deps.basePath)
   const app = createBareApp(deps, toErrorAnswer)
   const methods = collectAllowedMethods(app)
   readJsonBodies(app)
@@ -132,7 +133,7 @@ function checkHostAndOrigin(app: FastifyInstance, { origins, settings }: AppDeps
   })
   app.addHook('onSend', async (_, { raw }) => {
     // Closes the connection of a client that does not read its response. Node resets the timeout with the next request.
-    if (raw.socket instanceof Socket) raw.socket.setTimeout(settings.sockets.slowAfterMs)
+    if (raw.socket !== null && 'setTimeout' in raw.socket) raw.socket.setTimeout(settings.sockets.slowAfterMs)
   })
 }
 
@@ -168,16 +169,16 @@ function authenticateRequests(app: FastifyInstance, { authenticator, isClosing }
   const countFailure = createFailureLimit(app)
   app.addHook('onRequest', async (request) => {
     if (request.is404) throw noRoute(request, methods)
-    const { public: isPublic, scope } = request.routeOptions.config
+    const { public: isPublic, scope, ownService } = request.routeOptions.config
     if (isPublic) return
     if (isClosing()) throw new OrchestratorError('SERVER_CLOSING', 'The server is shutting down')
     try {
-      request.caller = await authenticator.authenticate(request.headers)
+      request.caller = await authenticator.authenticate(request.raw)
     } catch (error) {
       if (OrchestratorError.is(error) && error.code === 'UNAUTHENTICATED') await countFailure(request)
       throw error
     }
-    if (scope) requireScope(request.caller, scope)
+    if (scope && !(ownService && request.caller.serviceId !== undefined)) requireScope(request.caller, scope)
   })
 }
 

@@ -92,10 +92,12 @@ function keyOf({ routeOptions, headers, body }: FastifyRequest): string | undefi
   throw new OrchestratorError('INPUT_INVALID', 'Idempotency-Key: expected 1 to 200 printable characters without spaces')
 }
 
-const fingerprintOf = ({ method, url, body }: FastifyRequest): string =>
-  createHash('sha256')
-    .update(JSON.stringify([method, url, body ?? null]))
-    .digest('hex')
+function fingerprintOf({ method, url, body }: FastifyRequest): string {
+  const hash = createHash('sha256')
+  if (body instanceof Uint8Array) hash.update(JSON.stringify([method, url])).update(body)
+  else hash.update(JSON.stringify([method, url, body ?? null]))
+  return hash.digest('hex')
+}
 
 const storedHeadersOf = (reply: { getHeader(name: string): unknown }): Record<string, string> =>
   Object.fromEntries(

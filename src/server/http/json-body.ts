@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { JSON_TYPE } from '../errors/problem-details.ts'
+import { replayBody } from '../raw/read-body.ts'
 import { assertFewLevels } from '../requests/json-levels.ts'
 
 /** Accepted charsets; ASCII is a subset of UTF-8. */
@@ -21,7 +22,9 @@ export function readJsonBodies(app: FastifyInstance): void {
     void parseJson(request, text, done)
   })
   app.addHook('preParsing', async (request) => {
-    if (hasBody(request)) assertReadable(request)
+    if (!hasBody(request)) return
+    assertReadable(request)
+    return replayBody(request.raw)
   })
   app.addHook('preValidation', async (request) => {
     // The JSON value null is a body too: it is validated and refused.

@@ -9,7 +9,8 @@ import { namedSchemas } from '../requests/named-schemas.ts'
 
 export interface OpenApiOptions {
   readonly version: string
-  readonly publicUrl?: string
+  /** The address that clients use; relative where only the server of the document itself is known. */
+  readonly serverUrl: string
   /** JSON Schema of flow definitions. */
   readonly definitionSchema: JsonSchema
 }
@@ -22,11 +23,15 @@ const TAGS: Readonly<Record<string, string>> = {
   flows: 'Stored flows with their definitions and results.',
   executions: 'Executions of flows: start, stream updates, cancel.',
   waiting: 'Steps that wait for a decision, a time or an event, and their answers.',
+  events: 'The event log, and events for steps that wait.',
   threads: 'Conversations with their messages and permissions.',
+  files: 'Files of the caller, to which messages and executions refer.',
   templates: 'Definitions that are built from a few parameters.',
   providers: 'Configured providers and their health.',
   'data sharing': 'Policies that decide which context each provider receives.',
   models: 'OpenAI-compatible API: saved flows and templates are its models.',
+  workflows: 'Workflows of agents, at the paths of a workflow service; each is a flow.',
+  services: 'Services with their states, commands and logs; pools; the server process.',
   usage: 'Token usage and cost.',
   caller: 'The authenticated caller, and tickets for WebSockets.',
   health: 'Probes and monitoring.',
@@ -42,14 +47,13 @@ const jsonSchemaTransform = createJsonSchemaTransform({ schemaRegistry: namedSch
 const jsonSchemaTransformObject = createJsonSchemaTransformObject({ schemaRegistry: namedSchemas })
 
 /** Generates an OpenAPI 3.1 document of all routes that are registered afterwards. */
-export async function addOpenApi(app: FastifyInstance, { version, publicUrl, definitionSchema }: OpenApiOptions): Promise<void> {
+export async function addOpenApi(app: FastifyInstance, { version, serverUrl, definitionSchema }: OpenApiOptions): Promise<void> {
   const { $schema: _, ...definition } = definitionSchema
   await app.register(swagger, {
     openapi: {
       openapi: '3.1.1',
       info: { title: 'Polyphony', version, description: DESCRIPTION },
-      // Without a public address the URL is relative and refers to the server of this document.
-      servers: [{ url: publicUrl?.replace(/(?<=.)\/+$/, '') ?? '/' }],
+      servers: [{ url: serverUrl }],
       tags: Object.entries(TAGS).map(([name, description]) => ({ name, description })),
       components: { securitySchemes: { key } },
       security: [{ key: [] }],
@@ -142,8 +146,12 @@ const PAGE_POLICY = {
   'frame-ancestors': "'none'",
 }
 
-/** Serves the document at /openapi.json, and Swagger UI at /docs with files from this server only. */
-export async function addDocs(app: FastifyInstance): Promise<void> {
+/**
+ * Serves the document at /openapi.json, and Swagger UI at /docs with files from this server only. `basePath`: what
+ * clients see before these paths.
+ */
+export async function addDocs(app: FastifyInstance, basePath: string): Promise<void> {
+  app.get('/redoc', { schema: { hide: true }, config: { public: true, page: true } }, (_, reply) => reply.redirect('/docs', 308))
   app.get('/openapi.json', { schema: { hide: true }, config: { public: true, page: true } }, () => app.swagger())
   await app.register(async (pages) => {
     pages.addHook('onRoute', (route) => {
@@ -151,6 +159,7 @@ export async function addDocs(app: FastifyInstance): Promise<void> {
     })
     await pages.register(swaggerUi, {
       routePrefix: '/docs',
+      indexPrefix: basePath,
       staticCSP: PAGE_POLICY,
       theme: { title: 'Polyphony' },
       uiConfig: { persistAuthorization: false },

@@ -1,14 +1,15 @@
 import type { ConversationService } from '../../conversations/conversation-service.ts'
-import { toDerivedId } from '../../domain/derived-id.ts'
+import { toAnswerMessage, toAnswerWriters } from '../../domain/answers/flow-answer.ts'
 import { countUnpricedSteps, sumCost } from '../../domain/execution/cost.ts'
 import type { FlowExecutionResult } from '../../domain/execution/flow-result.ts'
 import type { FinishReason } from '../../domain/execution/model-call.ts'
-import type { StepResult } from '../../domain/execution/step-result.ts'
+import type { Attempt, StepResult } from '../../domain/execution/step-result.ts'
 import { addUsage, type Usage } from '../../domain/execution/usage.ts'
 import type { SharingDecision } from '../../domain/users/sharing.ts'
 import type { Message } from '../../domain/users/thread.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { toJsonText } from './json/json-answer.ts'
+import type { CallerCall } from './tools/caller-call.ts'
 
 /** Usage and cost of a flow, over all steps and attempts. */
 export interface FlowSpent {
@@ -28,6 +29,8 @@ export interface FlowAnswer extends FlowSpent {
   /** Text with which a model refused to answer. */
   readonly refusal?: string
   readonly finishReason: FinishReason
+  /** Calls of tools of the client, for whose results the flow waits. Without them the flow has ended. */
+  readonly toolCalls?: readonly CallerCall[]
   /** Provider that wrote the text; several, joined by `+`, for a text that several steps wrote. */
   readonly provider: string
 }
@@ -36,40 +39,56 @@ export type Withheld = Pick<SharingDecision, 'kind' | 'to' | 'rule'>
 
 /**
  * The answer of a completed flow; undefined when none of its steps succeeded. `asJson`: the JSON value of the answer,
- * without the text around it.
+ * without the text around it. `part`: of the execution, whose spending counts.
  */
 export function toAnswer(
   { flowId, finalOutput, steps }: Pick<FlowExecutionResult, 'flowId' | 'finalOutput' | 'steps'>,
   asJson = false,
+  part: Part = {},
 ): FlowAnswer | undefined {
-  const successes = steps.filter(({ status }) => status === 'SUCCESS')
-  if (successes.length === 0) return undefined
-  const final = successes.findLast(({ output }) => output === finalOutput)
-  const deps = final ? [final] : successes.filter(({ output }) => output && finalOutput.includes(output))
-  const writers = final ? [final.provider] : [...new Set(successes.map(({ provider }) => provider))]
-  return {
-    ...toSpent(flowId, steps),
-    text: asJson && final ? toJsonText(finalOutput, final) : finalOutput,
-    // A text of several steps counts as cut off when one of its parts was.
-    finishReason: deps.map(({ finishReason }) => finishReason).find(isCut) ?? final?.finishReason ?? 'stop',
-    provider: writers.join('+'),
-  }
+  const writers = toAnswerWriters({ finalOutput, steps })
+  if (!writers) return undefined
+  const { final, finishReason, provider } = writers
+  const text = asJson && final ? toJsonText(finalOutput, final) : finalOutput
+  return { ...toSpent(flowId, steps, part), text, finishReason, provider }
 }
-
-const isCut = (reason: FinishReason | undefined): boolean => reason === 'length' || reason === 'content_filter'
 
 export const noAnswer = (flowId: string): OrchestratorError =>
   new OrchestratorError('STEP_FAILED', 'The flow ended without an answer: none of its steps succeeded', { details: { flowId } })
 
 /** The answer of a flow that ended because a model refused; undefined when none did. */
-export function toRefusal(flowId: string, steps: readonly StepResult[]): FlowAnswer | undefined {
+export function toRefusal(flowId: string, steps: readonly StepResult[], part: Part = {}): FlowAnswer | undefined {
   const refused = steps.findLast(({ refusal }) => refusal !== undefined)
   if (refused?.refusal === undefined) return undefined
   const { refusal, provider } = refused
-  return { ...toSpent(flowId, steps), text: '', refusal, finishReason: 'refusal', provider }
+  return { ...toSpent(flowId, steps, part), text: '', refusal, finishReason: 'refusal', provider }
 }
 
-export function toSpent(flowId: string, steps: readonly StepResult[]): FlowSpent {
+/** The answer of a flow that waits for results of tools of its client. */
+export const toToolCalls = (
+  flowId: string,
+  steps: readonly StepResult[],
+  toolCalls: readonly CallerCall[],
+  part: Part = {},
+): FlowAnswer => ({
+  ...toSpent(flowId, steps, part),
+  text: '',
+  toolCalls,
+  finishReason: 'tool_calls',
+  provider: steps.at(-1)?.provider ?? '',
+})
+
+/** A part of an execution, between two answers to the client. */
+export interface Part {
+  /** When the flow was paused for the results that this part continues from. */
+  readonly after?: Date | undefined
+  readonly until?: Date
+}
+
+/** What the attempts of the steps have spent that started within the part. */
+export function toSpent(flowId: string, all: readonly StepResult[], { after, until }: Part = {}): FlowSpent {
+  const isWithin = ({ startedAt }: Attempt) => (!after || startedAt > after) && (!until || startedAt <= until)
+  const steps = all.map((step) => ({ ...step, attempts: step.attempts.filter(isWithin) }))
   const attempts = steps.flatMap((step) => step.attempts)
   return {
     flowId,
@@ -105,16 +124,12 @@ export const toExtension = ({ flowId, costUsd, unpricedSteps, simulated, withhel
   ...(withheld.length > 0 && { withheld }),
 })
 
-/**
- * Adds the answer to the thread of its flow, so that the conversation can continue. Several processes may do this at
- * the same time: the id of the message is derived from the flow, so the thread contains it once.
- */
+/** Adds the answer to the thread of its flow; see toAnswerMessage. */
 export function addAnswer(
   conversations: Pick<ConversationService, 'addMessage'>,
   { threadId, userId }: { readonly threadId: string; readonly userId: string },
-  { flowId, text, refusal, provider, simulated }: FlowAnswer,
+  answer: FlowAnswer,
 ): Promise<Message> {
-  const metadata = { orchestrationFlowId: flowId, provider, simulated }
-  const message = { role: 'assistant' as const, content: refusal ?? text, metadata }
-  return conversations.addMessage(threadId, userId, message, { id: toDerivedId(`answer of flow ${flowId}`) })
+  const { id, ...message } = toAnswerMessage(answer)
+  return conversations.addMessage(threadId, userId, message, { id })
 }

@@ -8,6 +8,15 @@ import { refusal } from './request-errors.ts'
 const PREFIX = 'flow/'
 const MAX_NAME = 200
 
+const WITH_TOOLS = ' (tools)'
+
+/**
+ * The name of a flow that has the tools of a request besides its own: under the name alone it would replace the
+ * definition without them.
+ */
+export const withToolsName = ({ name, callerTools = [] }: Pick<FlowDefinitionInput, 'name' | 'callerTools'>): string =>
+  name.endsWith(WITH_TOOLS) && callerTools.length > 0 ? name : `${name.slice(0, MAX_NAME - WITH_TOOLS.length)}${WITH_TOOLS}`
+
 /** A model as /v1/models lists it. */
 export interface ModelFacts {
   readonly id: string
@@ -62,9 +71,13 @@ export function createModelCatalogue({ orchestrator }: Pick<ServerDeps, 'orchest
   return {
     async list(userId: string): Promise<readonly ModelFacts[]> {
       const saved = await orchestrator.listSavedFlows(userId)
+      // A flow that its user gave such a name is listed.
+      const named = new Set([...templateNames, ...saved.map(({ name }) => name)].map((name) => withToolsName({ name })))
       return [
         ...[...templateNames].map((name) => toFacts(name, startedAt, true)),
-        ...saved.filter(({ name }) => !templateNames.has(name)).map(({ name, createdAt }) => toFacts(name, createdAt, false)),
+        ...saved
+          .filter(({ name }) => !templateNames.has(name) && !named.has(name))
+          .map(({ name, createdAt }) => toFacts(name, createdAt, false)),
       ]
     },
 

@@ -1,3 +1,4 @@
+import type { LargeBodies } from '../requests/large-bodies.ts'
 import type { ServerDeps } from '../server-deps.ts'
 import type { InFlight } from '../streaming/in-flight.ts'
 import type { ParseOptions } from './chat/chat-request.ts'
@@ -12,4 +13,5 @@ export interface ModelRouteDeps extends Pick<ServerDeps, 'orchestrator' | 'conve
   readonly inFlight: InFlight
   readonly streams: TextStreamOptions
   readonly parsing: ParseOptions
+  readonly largeBodies: LargeBodies
 }

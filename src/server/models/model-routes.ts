@@ -1,3 +1,4 @@
+import type { LargeBodies } from '../requests/large-bodies.ts'
 import type { Routes } from '../requests/routes.ts'
 import type { ServerDeps } from '../server-deps.ts'
 import type { InFlight } from '../streaming/in-flight.ts'
@@ -12,7 +13,7 @@ const HEARTBEAT_INTERVAL_MS = 10_000
 
 /** The OpenAI-compatible API, with flows as models: /v1/models, /v1/chat/completions, /v1/responses. */
 export const modelRoutes =
-  (deps: ServerDeps, inFlight: InFlight): Routes =>
+  (deps: ServerDeps, inFlight: InFlight, largeBodies: LargeBodies): Routes =>
   async (app) => {
     const { orchestrator, conversations, config } = deps
     const shared: ModelRouteDeps = {
@@ -23,6 +24,7 @@ export const modelRoutes =
       inFlight,
       streams: { limits: config.server.sockets, heartbeatMs: HEARTBEAT_INTERVAL_MS },
       parsing: config.server.models,
+      largeBodies,
     }
     await app.register(listRoutes(shared))
     await app.register(chatRoutes(shared))

@@ -4,7 +4,7 @@ import type { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { ErrorFormat } from '../errors/error-format.ts'
 import { INTERNAL_ERROR_DETAIL } from '../errors/problem-details.ts'
 import { namedSchemas } from '../requests/named-schemas.ts'
-import { messageWithRemedy } from './runnable.ts'
+import { messageWithRemedy } from '../requests/runnable.ts'
 
 /** The body of an error in OpenAI's format. `code` is one that OpenAI's clients decide on, or ours in lower case. */
 export const openAiError = z.object({

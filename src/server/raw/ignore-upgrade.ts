@@ -1,5 +1,6 @@
 import type { IncomingMessage, Server } from 'node:http'
 import type { Duplex } from 'node:stream'
+import { Server as TlsServer } from 'node:tls'
 import { findPendingAnswer } from './pending-answer.ts'
 
 /** Headers that belong to an upgrade request only. */
@@ -34,7 +35,8 @@ function serveWithoutUpgrade(server: Server, request: IncomingMessage, stream: D
     lines.push(`${name}: ${name.toLowerCase() === 'connection' ? withoutUpgrade(value) : value}`)
   }
   stream.unshift(Buffer.concat([Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1'), head]))
-  server.emit('connection', stream)
+  // A server that speaks TLS reads requests from the decrypted side of a connection.
+  server.emit(server instanceof TlsServer ? 'secureConnection' : 'connection', stream)
 }
 
 /** The other options of the Connection header, such as `close`. */

@@ -2,6 +2,7 @@ import * as z from 'zod'
 import * as catalogue from '../../protocol/catalogue.ts'
 import * as flows from '../../protocol/flow.ts'
 import { errorInfo } from '../../protocol/problem.ts'
+import { serviceReport } from '../../protocol/service.ts'
 import { sharingPolicy } from '../../protocol/sharing.ts'
 import { ticket } from '../../protocol/socket.ts'
 import * as threads from '../../protocol/thread.ts'
@@ -38,6 +39,7 @@ const NAMES: Readonly<Record<string, z.ZodType>> = {
   ProviderHealth: catalogue.providerHealth,
   UsageReport: catalogue.usageReport,
   SharingPolicy: sharingPolicy,
+  ServiceReport: serviceReport,
   Ticket: ticket,
 }
 for (const [id, schema] of Object.entries(NAMES)) namedSchemas.add(schema, { id })

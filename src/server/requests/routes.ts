@@ -12,6 +12,8 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** Scope that the caller's key must have. Every route must set `scope` or `public`. */
     scope?: Scope
+    /** Whether a process under supervision may use the route for its own service; the handler must check the id. */
+    ownService?: boolean
     /** Whether the route needs no key. */
     public?: boolean
     /** Whether the route is a page for people, which links on other sites may lead to. */

@@ -2,18 +2,24 @@ import type { Duplex } from 'node:stream'
 import { TokenBucket } from 'limiter'
 import type { RawData, WebSocket } from 'ws'
 import type { ServerSettings } from '../../config/config.ts'
+import type { EventService } from '../../orchestrator/events/event-service.ts'
 import { type ServerFrame, SOCKET_CLOSE, serverFrame } from '../../protocol/socket.ts'
 import type { Caller } from '../access/caller.ts'
 import { toOrchestratorError, toProblem } from '../errors/problem-details.ts'
+import type { ServiceFeed } from '../services/service-feed.ts'
 import type { InFlightEntry } from '../streaming/in-flight.ts'
 import type { Subscriptions } from '../streaming/subscriptions.ts'
+import { createEventSlot } from './event-slot.ts'
 import { handleFrame, type MessageContext } from './messages.ts'
 import { readFrame } from './read-frame.ts'
+import { createServiceFrames } from './service-frames.ts'
 import { createSocketWriter } from './socket-writer.ts'
 import { createSubscriptionSet } from './subscription-set.ts'
 
 export interface ConnectionDeps extends Pick<MessageContext, 'orchestrator'> {
   readonly subscriptions: Subscriptions
+  readonly events: Pick<EventService, 'follow' | 'list' | 'newestSeq'>
+  readonly serviceFeed: ServiceFeed
   readonly settings: ServerSettings['sockets']
 }
 
@@ -68,6 +74,8 @@ export function createConnection(webSocket: WebSocket, stream: Duplex, caller: C
     onDrained() {
       resumeReading()
       subscriptions.resume()
+      eventSlot.resume()
+      serviceFrames.resume()
     },
   })
   /**
@@ -90,6 +98,15 @@ export function createConnection(webSocket: WebSocket, stream: Duplex, caller: C
     send,
     refuse,
   })
+  const eventSlot = createEventSlot({
+    caller,
+    events: deps.events,
+    isFull: writer.isFull,
+    send,
+    refuse: (error) => refuse(error, {}),
+  })
+
+  const serviceFrames = createServiceFrames({ feed: deps.serviceFeed, isFull: writer.isFull, send })
 
   const resumeReading = () => {
     if (webSocket.isPaused && waiting < MAX_WAITING && !writer.isBackpressured && !isClosed) webSocket.resume()
@@ -100,6 +117,8 @@ export function createConnection(webSocket: WebSocket, stream: Duplex, caller: C
   const end = () => {
     isClosed = true
     subscriptions.stop()
+    eventSlot.end()
+    serviceFrames.stop()
   }
   const close = ({ code, reason }: CloseReason) => {
     terminateAfter(code === SOCKET_CLOSE.slow.code ? SLOW_CLOSE_TIMEOUT_MS : CLOSE_TIMEOUT_MS)
@@ -132,7 +151,7 @@ export function createConnection(webSocket: WebSocket, stream: Duplex, caller: C
     // Messages are handled one after another, so that the last of two contradicting messages wins.
     if (++waiting >= MAX_WAITING) webSocket.pause()
     lastHandled = lastHandled
-      .then(() => (isClosed ? undefined : handleFrame(frame, { caller, orchestrator, subscriptions })))
+      .then(() => (isClosed ? undefined : handleFrame(frame, { caller, orchestrator, subscriptions, eventSlot, serviceFrames })))
       .then((answer) => answer && send(answer))
       .catch((error: unknown) => refuse(error, frame))
       .then(() => {
@@ -159,6 +178,8 @@ export function createConnection(webSocket: WebSocket, stream: Duplex, caller: C
     terminateAfter(CLOSE_TIMEOUT_MS)
   })
   webSocket.on('close', end)
+  // Clients that name no protocol want the states of services and send nothing.
+  if (webSocket.protocol === '' && caller.scopes.includes('operate')) serviceFrames.start()
 
   return {
     caller,
@@ -166,7 +187,10 @@ export function createConnection(webSocket: WebSocket, stream: Duplex, caller: C
       return subscriptions.count
     },
     respondNow: ({ code }) => close(code === 'UNAUTHENTICATED' ? SOCKET_CLOSE.unauthenticated : SOCKET_CLOSE.goingAway),
-    recheck: subscriptions.recheck,
+    async recheck() {
+      await eventSlot.recheck()
+      return subscriptions.recheck()
+    },
     closeIfSlow() {
       if (!isClosed && writer.isTooSlow()) close(SOCKET_CLOSE.slow)
     },

@@ -2,6 +2,8 @@ import type { Scope } from '../../domain/users/api-key.ts'
 import type { ClientFrame, ServerFrame } from '../../protocol/socket.ts'
 import { type Caller, requireScope } from '../access/caller.ts'
 import type { ServerDeps } from '../server-deps.ts'
+import type { EventSlot } from './event-slot.ts'
+import type { ServiceFrames } from './service-frames.ts'
 import type { SubscriptionSet } from './subscription-set.ts'
 
 type MessageType = ClientFrame['type']
@@ -12,6 +14,8 @@ export interface MessageContext {
   readonly orchestrator: Pick<ServerDeps['orchestrator'], 'startFlow' | 'cancelFlow' | 'signal'>
   readonly caller: Caller
   readonly subscriptions: SubscriptionSet
+  readonly eventSlot: Pick<EventSlot, 'open' | 'end'>
+  readonly serviceFrames: Pick<ServiceFrames, 'start'>
 }
 
 interface Message<Frame extends ClientFrame> {
@@ -60,6 +64,27 @@ export const SOCKET_MESSAGES: Messages = {
     scope: 'execute',
     async handle({ flowId, path, answer, requestId }, { orchestrator, caller }) {
       return { type: 'decided', requestId, flowId, decision: await orchestrator.signal(flowId, caller.userId, path, answer) }
+    },
+  },
+  subscribe_events: {
+    scope: 'read',
+    async handle({ filter, afterSeq, requestId }, { eventSlot }) {
+      await eventSlot.open(filter, afterSeq, requestId)
+      return undefined
+    },
+  },
+  unsubscribe_events: {
+    scope: 'read',
+    async handle({ requestId }, { eventSlot }) {
+      eventSlot.end()
+      return { type: 'events_unsubscribed', requestId }
+    },
+  },
+  subscribe_services: {
+    scope: 'operate',
+    async handle({ requestId }, { serviceFrames }) {
+      serviceFrames.start((services) => ({ type: 'services_subscribed', requestId, services }))
+      return undefined
     },
   },
   ping: {

@@ -34,7 +34,9 @@ export const flowRoutes =
       },
       async (request, reply) => {
         const { threadId, ...source } = request.body
-        const created = await orchestrator.createFlow(threadId, callerOf(request).userId, toDefinition(source))
+        const created = await orchestrator.createFlow(threadId, callerOf(request).userId, toDefinition(source), {
+          overNetwork: true,
+        })
         reply.code(201).header('location', `${API}/flows/${created.id}`)
         return created
       },
@@ -73,7 +75,7 @@ export const flowRoutes =
       },
       (request) => {
         const { userId, keyId: apiKeyId } = callerOf(request)
-        return orchestrator.checkFlow(toDefinition(request.body), userId, { apiKeyId })
+        return orchestrator.checkFlow(toDefinition(request.body), userId, { apiKeyId, overNetwork: true })
       },
     )
 

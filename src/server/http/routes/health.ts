@@ -1,9 +1,13 @@
 import * as z from 'zod'
-import { createHealthReading, type HealthDeps } from '../../health/read-health.ts'
+import { createHealthReading, type HealthDeps, isPassing } from '../../health/read-health.ts'
 import type { Routes } from '../../requests/routes.ts'
 
 const health = z.object({
-  status: z.enum(['ok', 'closing', 'unavailable']),
+  /** At `/health` a passing server is `healthy`, at `/readyz` it is `ok`. */
+  status: z.enum(['ok', 'healthy', 'closing', 'unavailable']),
+  service: z.string(),
+  /** Flows of all users that run or are queued, as one number; only `/health` counts them. */
+  active_workflows: z.number(),
   database: z.enum(['up', 'down']),
   version: z.string(),
   uptimeSeconds: z.number(),
@@ -17,6 +21,8 @@ const health = z.object({
       running: z.number(),
       /** Flows that wait for a process. */
       queued: z.number(),
+      /** Flows of all users that run in any process or are queued for one. */
+      active: z.number(),
       problem: z.string().optional(),
       /**
        * Queued flows that this process leaves to others: functions of their definition are not registered here, or
@@ -72,7 +78,7 @@ export const healthRoutes =
         async (_, reply) => {
           const { engine, ...answer } = await read({ withEngine: path === '/health' })
           const body = { ...answer, engine: engine && { ...engine, unrunnable: [...engine.unrunnable] } }
-          return answer.status === 'ok' ? reply.code(200).send(body) : reply.code(503).send(body)
+          return isPassing(answer) ? reply.code(200).send(body) : reply.code(503).send(body)
         },
       )
     }

@@ -46,19 +46,4 @@ export const waitingRoutes =
         return orchestrator.signal(flowId, callerOf(request).userId, path, request.body)
       },
     )
-
-    app.post(
-      '/events',
-      {
-        schema: {
-          operationId: 'sendEvent',
-          tags,
-          summary: 'Send an event to every step that waits for it now, in the flows that you may write',
-          body: waiting.newEvent,
-          response: { 200: waiting.eventDelivery },
-        },
-        config: { scope: 'execute', idempotent: true },
-      },
-      (request) => orchestrator.signalEvent(callerOf(request).userId, request.body),
-    )
   }

@@ -1,5 +1,6 @@
 import { type InputRequests, inputRequired, inputResponse } from '@modelcontextprotocol/server'
 import * as z from 'zod'
+import { takesDecision } from '../../../domain/waiting/waiting-steps.ts'
 import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
 import type { SignalAnswer } from '../../../orchestrator/waiting/signals.ts'
 import type { WaitingStep } from '../../../orchestrator/waiting/waiting-list.ts'
@@ -17,7 +18,7 @@ const form = z.object({ approved: z.boolean(), edit: z.string().optional(), data
  */
 export function questionsOf(call: ToolInvocation, waiting: readonly WaitingStep[]): InputRequests | undefined {
   if (!call.canAskUser || !call.caller.scopes.includes('execute')) return undefined
-  const asked = waiting.filter((step) => step.mayAnswer && step.kind !== 'wait' && (step.show?.length ?? 0) <= MAX_SHOWN)
+  const asked = waiting.filter((step) => step.mayAnswer && takesDecision(step) && (step.show?.length ?? 0) <= MAX_SHOWN)
   return asked.length === 0 ? undefined : Object.fromEntries(asked.map((step) => [step.hash, toForm(step)]))
 }
 

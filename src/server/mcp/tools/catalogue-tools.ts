@@ -77,7 +77,10 @@ export const checkFlow = defineTool({
   output: flowCheck,
   annotations: READ_ONLY,
   async run(given, { deps, caller }) {
-    const check = await deps.orchestrator.checkFlow(toDefinition(given), caller.userId, { apiKeyId: caller.keyId })
+    const check = await deps.orchestrator.checkFlow(toDefinition(given), caller.userId, {
+      apiKeyId: caller.keyId,
+      overNetwork: true,
+    })
     const { ok, problems, warnings, calls, cost } = check
     const lines = [
       ok ? 'Nothing stops it.' : `${problems.length} problems:`,

@@ -19,7 +19,7 @@ export async function createFlow(
     if (given === undefined) await conversations.deleteThread(threadId, userId)
   }
   try {
-    const { id: flowId } = await orchestrator.createFlow(threadId, userId, definition)
+    const { id: flowId } = await orchestrator.createFlow(threadId, userId, definition, { overNetwork: true })
     const undo = async () => {
       const { status } = await orchestrator.getFlowStatus(flowId, userId)
       if (status !== 'PENDING') return
@@ -52,6 +52,7 @@ export async function assertWouldRun(
     steps: 'all',
     ignoreDefinition: true,
     ignoreLimits: limits !== undefined,
+    overNetwork: true,
   })
   const [first] = stops
   if (!first) return

@@ -140,6 +140,8 @@ export function toWaitingText(step: Omit<WaitingStep, 'flowId' | 'threadId'>): s
   const of = correlation === undefined ? '' : ` with correlation "${correlation}"`
   if (kind === 'wait' && event === undefined) return `Step "${path}" waits${until}.`
   if (kind === 'wait') return `Step "${path}" waits for the event "${event}"${of}${until} (hash ${hash}).`
+  if (kind === 'caller')
+    return `Step "${path}" waits for the result of the tool "${event}"${of}${until} (hash ${hash}), which was called with ${show}. Pass the result on with answer_waiting, as data.`
   const next = mayAnswer
     ? 'Ask the user, who alone decides, and pass the answer on with answer_waiting.'
     : 'Somebody else decides: this user may not.'

@@ -12,6 +12,7 @@ const REPORTED: { readonly [Type in FlowUpdateType]?: string } = {
   step_complete: 'ended',
   step_skipped: 'was skipped',
   step_retry: 'is retried',
+  tool_call: 'calls a tool',
 }
 
 /**

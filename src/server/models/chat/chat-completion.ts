@@ -5,6 +5,7 @@ import { arrayOf } from '../../../protocol/instant.ts'
 import { namedSchemas } from '../../requests/named-schemas.ts'
 import { type FlowAnswer, toExtension } from '../answer.ts'
 import type { FlowCall } from '../flow-calls.ts'
+import type { CallerCall } from '../tools/caller-call.ts'
 
 /** Fields of Polyphony in addition to those of OpenAI. */
 export const extension = z.object({
@@ -25,6 +26,12 @@ const chatUsage = z.object({
   completion_tokens_details: z.object({ reasoning_tokens: z.number() }),
 })
 
+const toolCall = z.object({
+  id: z.string(),
+  type: z.literal('function'),
+  function: z.object({ name: z.string(), arguments: z.string() }),
+})
+
 export const chatCompletion = z.object({
   id: z.string(),
   object: z.literal('chat.completion'),
@@ -33,7 +40,13 @@ export const chatCompletion = z.object({
   choices: arrayOf(
     z.object({
       index: z.number(),
-      message: z.object({ role: z.literal('assistant'), content: z.string().nullable(), refusal: z.string().nullable() }),
+      message: z.object({
+        role: z.literal('assistant'),
+        content: z.string().nullable(),
+        refusal: z.string().nullable(),
+        /** Calls of tools of the request, whose results the next request brings. */
+        tool_calls: arrayOf(toolCall).optional(),
+      }),
       logprobs: z.null(),
       finish_reason: z.string(),
     }),
@@ -54,8 +67,17 @@ const FINISH_REASONS: Readonly<Record<FinishReason, 'stop' | 'length' | 'content
   other: 'stop',
 }
 
-const head = ({ flowId, createdAt }: FlowCall, model: string) => ({
-  id: `chatcmpl-${flowId}`,
+const finishReasonOf = ({ toolCalls, finishReason }: FlowAnswer) => (toolCalls ? 'tool_calls' : FINISH_REASONS[finishReason])
+
+const toToolCall = ({ id, name, arguments: given }: CallerCall): z.output<typeof toolCall> => ({
+  id,
+  type: 'function',
+  function: { name, arguments: given },
+})
+
+/** Clients take two completions with the same id for the same message, so each part of a flow has its own. */
+const head = ({ flowId, createdAt, results }: FlowCall, model: string) => ({
+  id: ['chatcmpl', flowId, ...(results ? [results.count] : [])].join('-'),
   created: Math.floor(createdAt.getTime() / 1_000),
   model,
 })
@@ -68,11 +90,12 @@ export const toChatCompletion = (call: FlowCall, model: string, answer: FlowAnsw
       index: 0,
       message: {
         role: 'assistant',
-        content: answer.refusal === undefined ? answer.text : null,
+        content: answer.refusal === undefined && !answer.toolCalls ? answer.text : null,
         refusal: answer.refusal ?? null,
+        ...(answer.toolCalls && { tool_calls: answer.toolCalls.map(toToolCall) }),
       },
       logprobs: null,
-      finish_reason: FINISH_REASONS[answer.finishReason],
+      finish_reason: finishReasonOf(answer),
     },
   ],
   usage: toChatUsage(answer.usage),
@@ -96,6 +119,7 @@ interface Delta {
   readonly role?: 'assistant'
   readonly content?: string
   readonly refusal?: string
+  readonly tool_calls?: readonly ({ readonly index: number } & z.output<typeof toolCall>)[]
 }
 
 /** Formats the chunks of a streamed completion as events. `includeUsage`: option of the request. */
@@ -113,9 +137,12 @@ export function createChatChunks(call: FlowCall, model: string, includeUsage: bo
     end(answer: FlowAnswer): string {
       const polyphony = toExtension(answer)
       const refused = answer.refusal === undefined ? '' : toEvent(choice({ refusal: answer.refusal }))
-      const finished = toEvent({ ...choice({}, FINISH_REASONS[answer.finishReason]), ...(!includeUsage && { polyphony }) })
+      const called = (answer.toolCalls ?? []).map((call, index) =>
+        toEvent(choice({ tool_calls: [{ index, ...toToolCall(call) }] })),
+      )
+      const finished = toEvent({ ...choice({}, finishReasonOf(answer)), ...(!includeUsage && { polyphony }) })
       const usage = includeUsage ? toEvent({ choices: [], usage: toChatUsage(answer.usage) ?? null, polyphony }) : ''
-      return `${refused}${finished}${usage}data: [DONE]\n\n`
+      return `${refused}${called.join('')}${finished}${usage}data: [DONE]\n\n`
     },
   }
 }

@@ -1,6 +1,8 @@
 import * as z from 'zod'
-import { type Conversation, sentMessages, toConversation } from '../conversation.ts'
+import { type Conversation, sentMessages, toConversation, toResults } from '../content/conversation.ts'
+import type { SentResult } from '../content/tool-messages.ts'
 import { refusal } from '../request-errors.ts'
+import { type RequestedTools, sentToolChoice, sentTools, toRequestedTools } from '../tools/requested-tools.ts'
 import { format, noChoice, refuseFields, requestMetadata, toWantedJson, unsupported, type WantedJson } from '../unsupported.ts'
 
 /** Name of a model that every database can store. */
@@ -20,8 +22,9 @@ export const chatRequest = z.object({
   metadata: requestMetadata.nullish(),
   response_format: format.nullish(),
   modalities: z.array(z.string().max(100)).max(10).nullish(),
-  tools: unsupported,
-  tool_choice: noChoice,
+  tools: sentTools,
+  tool_choice: sentToolChoice,
+  parallel_tool_calls: z.boolean().nullish(),
   functions: unsupported,
   function_call: noChoice,
   audio: unsupported,
@@ -30,10 +33,9 @@ export const chatRequest = z.object({
 export type ChatRequest = z.output<typeof chatRequest>
 
 const REASONS = {
-  tools: 'flows do not call tools',
-  functions: 'flows do not call tools',
+  functions: 'use tools',
   audio: 'flows answer in text',
-  web_search_options: 'flows do not call tools',
+  web_search_options: 'the steps of a flow name the tools of vendors',
 }
 
 export interface ParseOptions {
@@ -41,20 +43,29 @@ export interface ParseOptions {
   readonly ignoreUnsupported: boolean
 }
 
+/** What a request asks for: a new flow for a conversation, or the continuation of one with the results of its calls. */
+export type ParsedRequest =
+  | {
+      readonly conversation: Conversation
+      readonly json?: WantedJson | undefined
+      readonly tools?: RequestedTools | undefined
+      readonly results?: never
+    }
+  | { readonly results: readonly SentResult[]; readonly json?: WantedJson | undefined }
+
 /**
- * The conversation of a request and the JSON that it demands as its answer. Throws INPUT_INVALID with the field that
- * flows do not support.
+ * The conversation of a request, its tools, and the JSON that it demands as its answer. Throws INPUT_INVALID with the
+ * field that flows do not support.
  */
-export function parseChatRequest(
-  body: ChatRequest,
-  { ignoreUnsupported }: ParseOptions,
-): { readonly conversation: Conversation; readonly json?: WantedJson } {
-  const asked = { ...body, tools: body.tools && !body.tool_choice, functions: body.functions && !body.function_call }
+export function parseChatRequest(body: ChatRequest, { ignoreUnsupported }: ParseOptions): ParsedRequest {
+  const asked = { ...body, functions: body.functions && !body.function_call }
   if (!ignoreUnsupported) refuseFields(asked, REASONS)
   if ((body.n ?? 1) !== 1) throw refusal('n', 'n: expected 1: a flow gives one answer', 'unsupported_value')
   if (body.modalities?.some((modality) => modality !== 'text')) {
     throw refusal('modalities', 'modalities: expected ["text"]: flows answer in text', 'unsupported_value')
   }
   const json = ignoreUnsupported ? undefined : toWantedJson(body.response_format, 'response_format')
-  return { conversation: toConversation(body.messages, 'messages'), json }
+  const results = toResults(body.messages, 'messages')
+  if (results) return { results, json }
+  return { conversation: toConversation(body.messages, 'messages'), json, tools: toRequestedTools(body, ignoreUnsupported) }
 }

@@ -13,11 +13,13 @@ import { type ChatRequest, chatRequest, parseChatRequest } from './chat-request.
 
 /** Chat completions. A flow in a new thread answers each of them. */
 export const chatRoutes =
-  ({ catalogue, calls, inFlight, streams, parsing }: ModelRouteDeps): Routes =>
+  ({ catalogue, calls, inFlight, streams, parsing, largeBodies }: ModelRouteDeps): Routes =>
   async (app) => {
     app.post(
       '/v1/chat/completions',
       {
+        bodyLimit: largeBodies.jsonLimitBytes,
+        preParsing: largeBodies.preParsing,
         schema: {
           operationId: 'createChatCompletion',
           tags: ['models'],
@@ -32,18 +34,19 @@ export const chatRoutes =
         answerRequest(inFlight, request, reply, async (signal) => {
           const { body } = request
           const { userId, keyId: apiKeyId } = callerOf(request)
-          const { conversation, json } = parseChatRequest(body, parsing)
-          const definition = await catalogue.getDefinition(body.model, userId, conversation.messages.length > 1)
-          const call = await calls.begin({
-            userId,
-            apiKeyId,
-            definition,
-            conversation,
-            json,
-            metadata: body.metadata ?? {},
-            streaming: body.stream ?? false,
-            signal,
-          })
+          const parsed = parseChatRequest(body, parsing)
+          const call = parsed.results
+            ? await calls.resume(userId, parsed.results, parsed.json)
+            : await calls.begin({
+                userId,
+                apiKeyId,
+                definition: await catalogue.getDefinition(body.model, userId, parsed.conversation.messages.length > 1),
+                ...parsed,
+                ...parsing,
+                metadata: body.metadata ?? {},
+                streaming: body.stream ?? false,
+                signal,
+              })
           reply.header('x-polyphony-flow-id', call.flowId)
           if (body.stream) return stream(reply, call, body, signal)
           const answer = await calls.answer(call, { signal })

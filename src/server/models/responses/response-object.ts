@@ -6,9 +6,11 @@ import type { FlowStatus } from '../../../domain/vocabulary.ts'
 import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
 import { arrayOf } from '../../../protocol/instant.ts'
 import { namedSchemas } from '../../requests/named-schemas.ts'
-import { type FlowAnswer, noAnswer, toAnswer, toExtension, toRefusal, toSpent } from '../answer.ts'
+import { type FlowAnswer, noAnswer, type Part, toAnswer, toExtension, toRefusal, toSpent } from '../answer.ts'
 import { extension } from '../chat/chat-completion.ts'
 import { toOpenAiError } from '../open-ai-error.ts'
+import type { CallerCall } from '../tools/caller-call.ts'
+import type { Round } from '../tools/rounds.ts'
 import type { ResponseFacts } from './response-facts.ts'
 
 const part = z.union([
@@ -25,6 +27,17 @@ const message = z.object({
   content: arrayOf(part),
 })
 export type ResponseMessage = z.output<typeof message>
+
+const functionCall = z.object({
+  type: z.literal('function_call'),
+  id: z.string(),
+  call_id: z.string(),
+  name: z.string(),
+  /** JSON. */
+  arguments: z.string(),
+  status: z.enum(['in_progress', 'completed']),
+})
+export type ResponseCall = z.output<typeof functionCall>
 
 const responseUsage = z.object({
   input_tokens: z.number(),
@@ -46,7 +59,7 @@ export const responseObject = z.object({
   instructions: z.string().nullable(),
   max_output_tokens: z.null(),
   model: z.string(),
-  output: arrayOf(message),
+  output: arrayOf(z.union([message, functionCall])),
   parallel_tool_calls: z.boolean(),
   previous_response_id: z.string().nullable(),
   store: z.literal(true),
@@ -63,16 +76,29 @@ export const responseObject = z.object({
 namedSchemas.add(responseObject, { id: 'ResponseObject' })
 export type ResponseObject = z.output<typeof responseObject>
 
-export const responseId = (flowId: string): string => `resp_${flowId}`
-export const messageId = (flowId: string): string => `msg_${flowId}`
+/** Names a response: its flow, and the number of calls of tools whose results it continues from. */
+export interface ResponseKey {
+  readonly flowId: string
+  readonly count: number
+}
+
+const textOf = ({ flowId, count }: ResponseKey): string => (count === 0 ? flowId : `${flowId}_${count}`)
+export const responseId = (key: ResponseKey): string => `resp_${textOf(key)}`
+export const messageId = (key: ResponseKey): string => `msg_${textOf(key)}`
+
+/** The flow and the number in the id of a response; undefined for other text. */
+export function readResponseId(id: string): ResponseKey | undefined {
+  const [, flowId, count = '0'] = /^resp_([A-Za-z0-9-]{1,100})(?:_([1-9]\d{0,8}))?$/.exec(id) ?? []
+  return flowId === undefined ? undefined : { flowId, count: Number(count) }
+}
 
 /** The response of a flow that has not ended. */
 export const toOpenResponse = (
-  { id, createdAt }: { readonly id: string; readonly createdAt: Date },
+  { createdAt, ...key }: ResponseKey & { readonly createdAt: Date },
   facts: ResponseFacts,
   status: ResponseObject['status'] = 'in_progress',
 ): ResponseObject => ({
-  id: responseId(id),
+  id: responseId(key),
   object: 'response',
   created_at: Math.floor(createdAt.getTime() / 1_000),
   status,
@@ -111,32 +137,54 @@ const INCOMPLETE: Partial<Readonly<Record<FinishReason, string>>> = {
   content_filter: 'content_filter',
 }
 
-/** The response for the current state of its flow. */
-export function toResponse(flow: OrchestrationFlow, facts: ResponseFacts): ResponseObject {
-  const open = toOpenResponse(flow, facts, STATUSES[flow.status])
-  const answer = answerOf(flow, facts.format !== undefined)
-  if (answer) return completed(open, answer)
+/** The response for the current state of its flow. `round`: the part of the flow that the response is about. */
+export function toResponse(flow: OrchestrationFlow, facts: ResponseFacts, { calls, part, count }: CountedRound): ResponseObject {
+  const key = { flowId: flow.id, count }
+  const open = toOpenResponse({ ...key, createdAt: flow.createdAt }, facts, STATUSES[flow.status])
+  const spent = toSpent(flow.id, flow.stepResults, part)
+  const ended = { ...open, usage: toResponseUsage(spent.usage), polyphony: toExtension(spent) }
+  // While other steps run, the flow may still make further calls.
+  if (calls.length > 0 && (flow.status !== 'RUNNING' || calls.some(({ endedAt }) => endedAt)))
+    return { ...ended, status: 'completed', output: calls.map(toFunctionCall) }
+  const answer = answerOf(flow, facts.format !== undefined, part)
+  if (answer) return completed(open, key, answer)
   if (flow.status === 'COMPLETED') return { ...open, status: 'failed', error: toResponseError(noAnswer(flow.id)) }
   if (flow.status !== 'FAILED' && flow.status !== 'CANCELLED') return open
-  const spent = toSpent(flow.id, flow.stepResults)
-  const ended = { ...open, usage: toResponseUsage(spent.usage), polyphony: toExtension(spent) }
   return flow.status === 'FAILED' ? { ...ended, error: failureOf(flow) } : ended
 }
 
-/** The answer of a flow; undefined when it has none. */
-export function answerOf({ id, status, result, error, stepResults }: OrchestrationFlow, asJson = false): FlowAnswer | undefined {
-  if (status === 'COMPLETED' && result) return toAnswer(result, asJson)
-  return status === 'FAILED' && error?.code === 'CONTENT_FILTERED' ? toRefusal(id, stepResults) : undefined
+export interface CountedRound extends Round {
+  /** Number of calls before the part. */
+  readonly count: number
 }
 
-function completed(open: ResponseObject, answer: FlowAnswer): ResponseObject {
+const toFunctionCall = ({ id, name, arguments: given }: CallerCall): ResponseCall => ({
+  type: 'function_call',
+  id: id.replace(/^call_/, 'fc_'),
+  call_id: id,
+  name,
+  arguments: given,
+  status: 'completed',
+})
+
+/** The answer of a flow; undefined when it has none. */
+export function answerOf(
+  { id, status, result, error, stepResults }: OrchestrationFlow,
+  asJson = false,
+  part: Part = {},
+): FlowAnswer | undefined {
+  if (status === 'COMPLETED' && result) return toAnswer(result, asJson, part)
+  return status === 'FAILED' && error?.code === 'CONTENT_FILTERED' ? toRefusal(id, stepResults, part) : undefined
+}
+
+function completed(open: ResponseObject, key: ResponseKey, answer: FlowAnswer): ResponseObject {
   const reason = INCOMPLETE[answer.finishReason]
   const status = reason === undefined ? 'completed' : 'incomplete'
   return {
     ...open,
     status,
     incomplete_details: reason === undefined ? null : { reason },
-    output: [toMessage(answer.flowId, status, [toPart(answer)])],
+    output: [toMessage(key, status, [toPart(answer)])],
     usage: toResponseUsage(answer.usage),
     polyphony: toExtension(answer),
   }
@@ -153,10 +201,10 @@ export function toResponseError(error: OrchestratorError): NonNullable<ResponseO
 }
 
 export const toMessage = (
-  flowId: string,
+  key: ResponseKey,
   status: ResponseMessage['status'],
   content: readonly ResponsePart[],
-): ResponseMessage => ({ type: 'message', id: messageId(flowId), status, role: 'assistant', content })
+): ResponseMessage => ({ type: 'message', id: messageId(key), status, role: 'assistant', content })
 
 export const textPart = (text: string): ResponsePart => ({ type: 'output_text', text, annotations: [], logprobs: [] })
 const toPart = ({ text, refusal }: FlowAnswer): ResponsePart =>

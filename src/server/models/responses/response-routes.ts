@@ -14,11 +14,11 @@ import { openTextStream } from '../text-stream.ts'
 import { createResponseEvents } from './response-events.ts'
 import { type ResponseFacts, toFlowMetadata, toResponseFacts } from './response-facts.ts'
 import {
+  type ResponseKey,
   type ResponseObject,
   responseId,
   responseObject,
   toOpenResponse,
-  toResponse,
   toResponseError,
 } from './response-object.ts'
 import { parseResponseRequest, type ResponseRequest, responseRequest } from './response-request.ts'
@@ -27,9 +27,11 @@ import { type Continuation, createStoredResponses, toInstructions } from './stor
 const responseParams = z.object({ responseId: id })
 const answers = { 200: responseObject, default: openAiError }
 
+const keyOf = ({ flowId, results }: FlowCall): ResponseKey => ({ flowId, count: results?.count ?? 0 })
+
 /** Responses: flows that can be read again later, and after which a conversation can continue. */
 export const responseRoutes =
-  ({ orchestrator, conversations, catalogue, calls, inFlight, streams, parsing }: ModelRouteDeps): Routes =>
+  ({ orchestrator, conversations, catalogue, calls, inFlight, streams, parsing, largeBodies }: ModelRouteDeps): Routes =>
   async (app) => {
     const stored = createStoredResponses({ orchestrator, conversations })
     const tags = ['models']
@@ -37,6 +39,8 @@ export const responseRoutes =
     app.post(
       '/v1/responses',
       {
+        bodyLimit: largeBodies.jsonLimitBytes,
+        preParsing: largeBodies.preParsing,
         schema: { operationId: 'createResponse', tags, summary: 'Answer with a flow', body: responseRequest, response: answers },
         config: { scope: 'execute', idempotent: (body) => !isStream(body) },
       },
@@ -49,11 +53,11 @@ export const responseRoutes =
           if (body.stream) return stream(reply, call, facts, signal)
           if (facts.background) {
             runInBackground(inFlight, (closing) => calls.answer(call, { signal: closing, keepRunning: true }))
-            return toOpenResponse({ id: call.flowId, createdAt: call.createdAt }, facts, 'queued')
+            return toOpenResponse({ ...keyOf(call), createdAt: call.createdAt }, facts, 'queued')
           }
           const answer = await calls.answer(call, { signal })
           if (answer.costUsd !== undefined) reply.header('x-polyphony-cost-usd', toDecimal(answer.costUsd))
-          return toResponse(await orchestrator.getFlow(call.flowId, callerOf(request).userId), facts)
+          return stored.current(keyOf(call), call.userId, facts)
         }),
     )
 
@@ -74,8 +78,9 @@ export const responseRoutes =
         if (request.query.stream === 'true') {
           throw refusal('stream', 'stream: a response can be streamed only while it is created', 'unsupported_parameter')
         }
-        const { flow, facts } = await stored.get(request.params.responseId, callerOf(request).userId)
-        return toResponse(flow, facts)
+        const { userId } = callerOf(request)
+        const { flow, facts, count } = await stored.get(request.params.responseId, userId)
+        return stored.current({ flowId: flow.id, count }, userId, facts)
       },
     )
 
@@ -93,15 +98,17 @@ export const responseRoutes =
       },
       async (request) => {
         const { userId } = callerOf(request)
-        const { flow, facts } = await stored.get(request.params.responseId, userId)
+        const { flow, facts, count } = await stored.get(request.params.responseId, userId)
         await orchestrator.cancelFlow(flow.id, userId)
-        return toResponse(await orchestrator.getFlow(flow.id, userId), facts)
+        return stored.current({ flowId: flow.id, count }, userId, facts)
       },
     )
 
     async function begin(body: ResponseRequest, facts: ResponseFacts, caller: Caller, signal: AbortSignal): Promise<FlowCall> {
       const { userId, keyId: apiKeyId } = caller
-      const { conversation, json } = parseResponseRequest(body, parsing)
+      const parsed = parseResponseRequest(body, parsing)
+      if (parsed.results) return calls.resume(userId, parsed.results, parsed.json)
+      const { conversation } = parsed
       const { instructions, previousResponseId: previousId } = facts
       const beginWith = async ({ threadId, before }: Continuation) => {
         const hasHistory = threadId !== undefined || before.length + conversation.messages.length > 1
@@ -111,12 +118,12 @@ export const responseRoutes =
           userId,
           apiKeyId,
           definition,
-          conversation,
-          json,
+          ...parsed,
           threadId,
           before,
           metadata,
           streaming: body.stream ?? false,
+          ...parsing,
           signal,
         })
       }
@@ -125,14 +132,14 @@ export const responseRoutes =
     }
 
     async function stream(reply: FastifyReply, call: FlowCall, facts: ResponseFacts, signal: AbortSignal): Promise<FastifyReply> {
-      const { flowId, userId, createdAt } = call
-      const open = toOpenResponse({ id: flowId, createdAt }, facts)
-      const events = createResponseEvents(open, flowId)
+      const { userId, createdAt } = call
+      const open = toOpenResponse({ ...keyOf(call), createdAt }, facts)
+      const events = createResponseEvents(open, keyOf(call))
       const stream = openTextStream(reply, streams)
       await stream.write(events.start())
       try {
         await calls.answer(call, { signal, keepRunning: facts.background, onText: (text) => stream.write(events.text(text)) })
-        await stream.write(events.end(toResponse(await orchestrator.getFlow(flowId, userId), facts)))
+        await stream.write(events.end(await stored.current(keyOf(call), userId, facts)))
       } catch (thrown) {
         const error = OrchestratorError.from(thrown)
         if (error.code === 'INTERNAL') reply.log.error({ err: thrown }, 'a stream failed because of a bug')
@@ -153,9 +160,8 @@ export const responseRoutes =
       facts: ResponseFacts,
       error: OrchestratorError,
     ): Promise<ResponseObject> {
-      const flow = await orchestrator.getFlow(call.flowId, call.userId).catch(() => undefined)
-      const current = flow && toResponse(flow, facts)
+      const current = await stored.current(keyOf(call), call.userId, facts).catch(() => undefined)
       if (current?.status === 'failed') return current
-      return { ...open, ...current, id: responseId(call.flowId), output: [], status: 'failed', error: toResponseError(error) }
+      return { ...open, ...current, id: responseId(keyOf(call)), output: [], status: 'failed', error: toResponseError(error) }
     }
   }

@@ -4,10 +4,11 @@ import { INSTRUCTIONS_MARK } from '../../../domain/execution/request-instruction
 import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
 import type { ServerDeps } from '../../server-deps.ts'
 import { addAnswer, type FlowAnswer } from '../answer.ts'
-import type { HistoryMessage } from '../conversation.ts'
+import type { HistoryMessage } from '../content/conversation.ts'
 import { refusal } from '../request-errors.ts'
+import { readCalls, roundAfter } from '../tools/rounds.ts'
 import { findResponseFacts, type ResponseFacts } from './response-facts.ts'
-import { answerOf } from './response-object.ts'
+import { answerOf, type ResponseKey, type ResponseObject, readResponseId, toResponse } from './response-object.ts'
 
 type StoredResponsesDeps = Pick<ServerDeps, 'orchestrator' | 'conversations'>
 
@@ -19,6 +20,14 @@ export interface Continuation {
   readonly before: readonly HistoryMessage[]
 }
 
+/** A response as it was stored. */
+export interface StoredResponse {
+  readonly flow: OrchestrationFlow
+  readonly facts: ResponseFacts
+  /** Number of calls of tools whose results it continues from. */
+  readonly count: number
+}
+
 /** Marks the `instructions` of a request, which do not apply to the next response. */
 const INSTRUCTIONS = { [INSTRUCTIONS_MARK]: true }
 
@@ -27,13 +36,15 @@ export function createStoredResponses({ orchestrator, conversations }: StoredRes
   const oneAtATime = createKeyedMutex()
 
   /** The flow of a response; undefined for a response of another user and for an unknown id. */
-  async function find(id: string, userId: string): Promise<{ flow: OrchestrationFlow; facts: ResponseFacts } | undefined> {
-    const flowId = /^resp_([\w-]{1,100})$/.exec(id)?.[1]
-    if (flowId === undefined) return undefined
+  async function find(id: string, userId: string): Promise<StoredResponse | undefined> {
+    const key = readResponseId(id)
+    if (!key) return undefined
     try {
-      const flow = await orchestrator.getFlow(flowId, userId)
+      const flow = await orchestrator.getFlow(key.flowId, userId)
       const facts = findResponseFacts(flow.metadata)
-      return facts && { flow, facts }
+      // No response continues from more calls than its flow has made.
+      const isMade = key.count === 0 || key.count <= (await readCalls({ orchestrator }, flow.id, userId)).length
+      return facts && isMade ? { flow, facts, count: key.count } : undefined
     } catch (error) {
       if (OrchestratorError.is(error) && error.code === 'FLOW_NOT_FOUND') return undefined
       throw error
@@ -42,10 +53,16 @@ export function createStoredResponses({ orchestrator, conversations }: StoredRes
 
   return {
     /** Rejects with FLOW_NOT_FOUND. */
-    async get(id: string, userId: string): Promise<{ flow: OrchestrationFlow; facts: ResponseFacts }> {
+    async get(id: string, userId: string): Promise<StoredResponse> {
       const found = await find(id, userId)
       if (found) return found
       throw refusal(null, `Response with id '${id}' not found.`, 'not_found', 'FLOW_NOT_FOUND')
+    },
+
+    /** The response that stands for a flow, or for the part of it after a number of calls of tools. */
+    async current({ flowId, count }: ResponseKey, userId: string, facts: ResponseFacts): Promise<ResponseObject> {
+      const made = await readCalls({ orchestrator }, flowId, userId)
+      return toResponse(await orchestrator.getFlow(flowId, userId), facts, { ...roundAfter(made, count), count })
     },
 
     /**
