@@ -1,5 +1,7 @@
 import { createBudgets, createDataSharing, createMe, createProviders, createTemplates, createUsage } from './catalogue.ts'
 import type { ClientOptions } from './client-options.ts'
+import { createEventLog } from './events.ts'
+import { createFiles } from './files.ts'
 import { createFlows } from './flows.ts'
 import { createTransport } from './http/transport.ts'
 import { createSocket, type PolyphonySocket, type SocketOptions } from './socket/socket.ts'
@@ -11,17 +13,21 @@ export type { FlowDefinitionInput } from '../domain/definition/flow-definition.t
 export type { executors as FlowTypeExecutors } from '../executors/registry.ts'
 export type { WireUpdate as FlowUpdate } from '../protocol/update.ts'
 export type { ClientOptions, OutgoingRequest } from './client-options.ts'
+export type { EventStreamOptions } from './events.ts'
 export type { WaitOptions } from './flows.ts'
 export type { CallOptions, KeyedCallOptions } from './http/transport.ts'
 export { type ClientErrorCode, PolyphonyError, type PolyphonyErrorCode } from './polyphony-error.ts'
 export type { PolyphonySocket, SocketOptions } from './socket/socket.ts'
 export type { SocketConstructor, SocketEvent, SocketLike } from './socket/web-socket.ts'
 export type { FollowOptions, Reconnection } from './stream-flow.ts'
+export { SwarmInterface, type WorkflowServiceHealth } from './swarm.ts'
 export type {
   BudgetReports,
   DefinitionSource,
   EventDelivery,
   Execution,
+  FileListQuery,
+  FilePage,
   Flow,
   FlowCheck,
   FlowListQuery,
@@ -31,12 +37,17 @@ export type {
   FlowSummary,
   FlowType,
   Instantiated,
+  LogEvent,
+  LogEventList,
+  LogEventQuery,
   Me,
   Message,
   MessageListQuery,
   MessagePage,
   NewEvent,
+  NewFileQuery,
   NewFlow,
+  NewLogEvent,
   NewMessage,
   NewSharingPolicy,
   NewThread,
@@ -50,6 +61,7 @@ export type {
   StepDecision,
   StepExecution,
   StepResult,
+  StoredFile,
   Template,
   Templates,
   Thread,
@@ -63,7 +75,21 @@ export type {
   WaitingListQuery,
   WaitingPage,
   WaitingStep,
+  WorkflowReport,
+  WorkflowStatus,
+  WorkflowTask,
 } from './wire.ts'
+export {
+  type BuiltWorkflow,
+  type CustomAgent,
+  createAgent,
+  type NewAgentFields,
+  WorkflowBuilder,
+  type WorkflowInput,
+  type WorkflowTaskInput,
+  WorkflowType,
+} from './workflows/workflow-builder.ts'
+export { type PatternTask, WorkflowPatterns } from './workflows/workflow-patterns.ts'
 
 /**
  * Creates a client of a Polyphony server, for browsers and Node. Results are the JSON of the server, so instants are
@@ -89,10 +115,12 @@ export function createClient(options: ClientOptions) {
   return {
     threads: createThreads(transport),
     messages: createMessages(transport),
+    files: createFiles(transport),
     permissions: createPermissions(transport),
     dataSharing: createDataSharing(transport),
     flows: createFlows(transport),
     waiting: createWaits(transport),
+    events: createEventLog(transport),
     templates: createTemplates(transport),
     providers: createProviders(transport),
     usage: createUsage(transport),

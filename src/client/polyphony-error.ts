@@ -2,10 +2,10 @@ import type { ErrorCode } from '../errors/error-codes.ts'
 
 /**
  * Codes of errors that do not come from a Polyphony server. `NETWORK`: no answer, or an incomplete one. `BAD_ANSWER`:
- * an answer of something else, such as the page of a proxy. A call that the client refuses to send is `INPUT_INVALID`,
- * without a status.
+ * an answer of something else, such as the page of a proxy. `TIMEOUT`: a wait is over, and its work continues. A call
+ * that the client refuses to send is `INPUT_INVALID`, without a status.
  */
-export type ClientErrorCode = 'NETWORK' | 'BAD_ANSWER'
+export type ClientErrorCode = 'NETWORK' | 'BAD_ANSWER' | 'TIMEOUT'
 
 /** Code of an error. A server that is newer than the client may send codes that are not listed here. */
 export type PolyphonyErrorCode = ErrorCode | ClientErrorCode | (string & Record<never, never>)
@@ -81,6 +81,7 @@ export class PolyphonyError extends Error {
 const REMEDIES: Readonly<Record<string, string>> = {
   NETWORK: 'Check that the server is running, that `baseUrl` is its address, and that it can be reached.',
   BAD_ANSWER: 'Check that `baseUrl` is the address of a Polyphony server, and check any proxy in front of it.',
+  TIMEOUT: 'Wait longer, or read the status later: the work continues.',
   INPUT_INVALID: 'Correct the argument that the message names.',
 }
 

@@ -1,6 +1,7 @@
 import type { WireUpdate } from '../protocol/update.ts'
 import { linkAbort, rejectOnAbort } from './abort.ts'
 import { createAbortableIterator } from './abortable-iterator.ts'
+import type { Query } from './http/address.ts'
 import { badAnswer, isJsonObject, isProblem, parseOrUndefined, toPolyphonyError } from './http/answer.ts'
 import { COMMENT, type ServerSentEvent } from './http/event-parser.ts'
 import { readEvents } from './http/read-events.ts'
@@ -55,15 +56,40 @@ export const isRecoverable = (error: unknown): error is PolyphonyError =>
  * FLOW_NOT_FOUND and UNAUTHENTICATED.
  */
 export function followFlow(transport: Transport, flowId: string, options: FollowOptions): AsyncIterableIterator<WireUpdate> {
-  return createAbortableIterator(options.signal, (signal) => streamWithReconnects(transport, flowId, options, signal))
+  const plan = {
+    path: ['flows', flowId, 'updates'],
+    endedEarly: 'The stream ended before the flow',
+    isOver: isEndOfFlow,
+    read: toUpdate,
+  }
+  return createAbortableIterator(options.signal, (signal) => streamWithReconnects(transport, plan, options, signal))
 }
 
-async function* streamWithReconnects(
+const isEndOfFlow = ({ type }: ServerSentEvent): boolean => type === 'end'
+
+/** What one kind of stream consists of. */
+export interface StreamPlan<Item extends { readonly seq: number }> {
+  /** Segments of its path below `/api/v1`. */
+  readonly path: readonly string[]
+  readonly query?: Query
+  /** Message of the error for a connection that ends before the stream is complete. */
+  readonly endedEarly: string
+  /** Whether the stream is complete with this event. */
+  readonly isOver: (event: ServerSentEvent) => boolean
+  /** The item of an event, if it is one. */
+  readonly read: (event: ServerSentEvent) => Item | undefined
+}
+
+/**
+ * Yields the items of a stream after `afterSeq`, each once, over as many connections as needed. Items with the number 0
+ * are outside the order and always pass.
+ */
+export async function* streamWithReconnects<Item extends { readonly seq: number }>(
   transport: Transport,
-  flowId: string,
+  plan: StreamPlan<Item>,
   options: FollowOptions,
   signal: AbortSignal,
-): AsyncGenerator<WireUpdate, void> {
+): AsyncGenerator<Item, void> {
   const {
     idleTimeoutMs = STREAM_DEFAULTS.idleTimeoutMs,
     maxReconnects = STREAM_DEFAULTS.maxReconnects,
@@ -78,20 +104,28 @@ async function* streamWithReconnects(
     isRecoverable(error) ||
     (error === streamProblem && streamProblem?.code === 'UNAUTHENTICATED' && transport.credentials.areRenewed)
   while (!signal.aborted) {
-    let failure = networkError('The stream ended before the flow')
+    let failure = networkError(plan.endedEarly)
     try {
-      const connection = { flowId, afterSeq: seq, attempt: failures + 1, idleTimeoutMs, headers, signal }
+      const connection = {
+        path: plan.path,
+        query: plan.query,
+        afterSeq: seq,
+        attempt: failures + 1,
+        idleTimeoutMs,
+        headers,
+        signal,
+      }
       for await (const event of connect(transport, connection)) {
-        if (event.type === 'end') return
-        if (event.type === 'problem') {
+        if (plan.isOver(event)) return
+        const item = event.type === COMMENT ? undefined : plan.read(event)
+        if (item === undefined && event.type === 'problem') {
           streamProblem = toProblem(event)
           throw streamProblem
         }
         failures = 0
-        const update = event.type === COMMENT ? undefined : toUpdate(event)
-        if (update === undefined || update.seq <= seq) continue
-        seq = update.seq
-        yield update
+        if (item === undefined || (item.seq !== 0 && item.seq <= seq)) continue
+        seq = Math.max(seq, item.seq)
+        yield item
         if (signal.aborted) return
       }
     } catch (error) {
@@ -108,7 +142,8 @@ async function* streamWithReconnects(
 }
 
 interface Connection {
-  readonly flowId: string
+  readonly path: readonly string[]
+  readonly query?: Query
   readonly afterSeq: number
   readonly attempt: number
   readonly idleTimeoutMs: number
@@ -118,11 +153,11 @@ interface Connection {
 
 /** Yields the events of one connection and closes it when the loop ends. */
 async function* connect(transport: Transport, connection: Connection) {
-  const { flowId, afterSeq, attempt, idleTimeoutMs } = connection
+  const { path, query, afterSeq, attempt, idleTimeoutMs } = connection
   const linked = linkAbort(connection.signal)
   const stopTimer = startIdleTimer(idleTimeoutMs, () => linked.abort(networkError(`No answer within ${idleTimeoutMs} ms`)))
   try {
-    const call = { method: 'GET', path: ['flows', flowId, 'updates'], query: { afterSeq } } as const
+    const call = { method: 'GET', path, query: { ...query, afterSeq } } as const
     const headers = { ...connection.headers, ...(afterSeq > 0 && { 'last-event-id': String(afterSeq) }) }
     const opening = transport.open(call, { accept: EVENT_STREAM, attempt, headers, signal: linked.signal })
     const response = await rejectOnAbort(linked.signal, opening)

@@ -13,6 +13,8 @@ import type {
   usageQuery,
   usageReport,
 } from '../protocol/catalogue.ts'
+import type { event, eventList, eventsQuery, publishedEvent } from '../protocol/event.ts'
+import type { file, fileListQuery, filePage, newFileQuery } from '../protocol/file.ts'
 import type {
   execution,
   flow,
@@ -62,6 +64,10 @@ type Given<T> = T extends readonly (infer Item)[]
 export type Me = z.input<typeof me>
 
 export type NewThread = Given<z.input<typeof newThread>>
+export type StoredFile = z.input<typeof file>
+export type FilePage = z.input<typeof filePage>
+export type FileListQuery = z.output<typeof fileListQuery>
+export type NewFileQuery = z.output<typeof newFileQuery>
 export type Thread = z.input<typeof thread>
 export type ThreadPage = z.input<typeof threadPage>
 export type ThreadListQuery = z.output<typeof threadListQuery>
@@ -99,6 +105,11 @@ export type StepAnswer = Given<z.input<typeof stepAnswer>>
 export type StepDecision = z.input<typeof stepDecision>
 export type NewEvent = Given<z.input<typeof newEvent>>
 export type EventDelivery = z.input<typeof eventDelivery>
+export type LogEvent = z.input<typeof event>
+export type LogEventList = z.input<typeof eventList>
+/** Which events a list gives. `type`: one or several, each of which may be a beginning with `*` behind it. */
+export type LogEventQuery = Partial<Omit<z.output<typeof eventsQuery>, 'type'>> & { readonly type?: string | readonly string[] }
+export type NewLogEvent = Given<z.input<typeof publishedEvent>>
 export type WaitingStep = z.input<typeof waitingStep>
 export type WaitingPage = z.input<typeof waitingPage>
 export type WaitingListQuery = z.output<typeof waitingListQuery>
@@ -118,3 +129,5 @@ export type UsageReport = z.input<typeof usageReport>
 
 export type Ticket = z.input<typeof ticket>
 export type WireProblem = z.input<typeof problem>
+
+export type { WorkflowReport, WorkflowStatus, WorkflowTask } from '../protocol/workflow.ts'

@@ -7,8 +7,11 @@ export type Query = Readonly<Record<string, string | number | readonly string[] 
 export interface Address {
   /** Scheme, host and port, for messages. */
   readonly origin: string
-  /** URL of a resource. Every segment is escaped. Throws INPUT_INVALID for a segment that a URL cannot contain. */
-  url(segments: readonly string[], query?: Query): string
+  /**
+   * URL of a resource below `/api/v1`, or with `atRoot` below the server itself. Every segment is escaped. Throws
+   * INPUT_INVALID for a segment that a URL cannot contain.
+   */
+  url(segments: readonly string[], query?: Query, atRoot?: boolean): string
   /** URL of the WebSocket. */
   readonly socketUrl: string
 }
@@ -24,10 +27,10 @@ export function parseBaseUrl(baseUrl: string): Address {
   const root = `${base.origin}${prefix}`
   return {
     origin: base.origin,
-    url(segments, query = {}) {
+    url(segments, query = {}, atRoot = false) {
       const path = segments.map((segment) => `/${toSegment(segment)}`).join('')
       const search = toSearch(query)
-      return `${root}${API}${path}${search && `?${search}`}`
+      return `${root}${atRoot ? '' : API}${path}${search && `?${search}`}`
     },
     socketUrl: `${root.replace(/^http/, 'ws')}/ws`,
   }

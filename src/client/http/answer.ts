@@ -16,6 +16,15 @@ export async function readClientAnswer<Wire>(response: Response): Promise<Wire> 
   return body
 }
 
+/** As `readClientAnswer`, for a JSON list. */
+export async function readListAnswer<Item>(response: Response): Promise<readonly Item[]> {
+  const body = parseOrUndefined(await textOf(response))
+  if (!isList<Item>(body)) throw badAnswer(response)
+  return body
+}
+
+const isList = <Item>(body: unknown): body is readonly Item[] => Array.isArray(body)
+
 const isAnswer = <Wire>(body: unknown): body is Wire => isJsonObject(body)
 
 /** Reads the error from an answer with a status other than 2xx. Throws NETWORK for an interrupted body. */

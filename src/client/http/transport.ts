@@ -3,7 +3,7 @@ import type { ClientOptions } from '../client-options.ts'
 import { inputError, networkError, PolyphonyError } from '../polyphony-error.ts'
 import { type Backoff, delayBefore, startTimer, systemWait, type WaitFor } from '../timing.ts'
 import { type Address, parseBaseUrl, type Query } from './address.ts'
-import { readClientAnswer, readError } from './answer.ts'
+import { readClientAnswer, readError, readListAnswer } from './answer.ts'
 import { type Credentials, createCredentials } from './credentials.ts'
 import { toJson } from './json-body.ts'
 
@@ -27,8 +27,12 @@ export interface ClientCall {
   readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE'
   /** Segments of the path below `/api/v1`. */
   readonly path: readonly string[]
+  /** Whether the path is below the server itself. Default false. */
+  readonly atRoot?: boolean
   readonly query?: Query
   readonly body?: unknown
+  /** A body of bytes in place of JSON. */
+  readonly bytes?: Uint8Array | Blob
   /** Whether the server accepts an Idempotency-Key for this call, so that it may be repeated. */
   readonly keyed?: boolean
 }
@@ -77,9 +81,10 @@ export function createTransport(options: ClientOptions): Transport {
 
   async function open(call: ClientCall, { accept, attempt, headers: given, signal }: OpenOptions): Promise<Response> {
     const { method } = call
-    const url = address.url(call.path, call.query)
-    const body = call.body === undefined ? undefined : toJson(call.body)
-    const headers = toHeaders({ accept, ...(body && { 'content-type': 'application/json' }), ...options.headers, ...given })
+    const url = address.url(call.path, call.query, call.atRoot)
+    const body = call.body === undefined ? toBody(call.bytes) : toJson(call.body)
+    const type = call.bytes ? 'application/octet-stream' : 'application/json'
+    const headers = toHeaders({ accept, ...(body !== undefined && { 'content-type': type }), ...options.headers, ...given })
     await options.onRequest?.({ method, url, headers, attempt })
     const credential = await credentials.authorization()
     if (credential !== undefined) headers.set('authorization', credential)
@@ -141,6 +146,10 @@ export function createTransport(options: ClientOptions): Transport {
   }
 }
 
+/** A Blob without a type, because fetch would send the type of the given one. */
+const toBody = (bytes: Uint8Array | Blob | undefined): Blob | undefined =>
+  bytes && new Blob([bytes instanceof Blob ? bytes : Uint8Array.from(bytes)])
+
 const JSON_TYPES = 'application/json, application/problem+json'
 
 function mayRepeat(error: unknown): error is PolyphonyError {
@@ -173,6 +182,9 @@ function randomKey(): string {
 
 /** Reads the JSON body of an answer; for `Transport.send`. */
 export const asJson = <Wire>(response: Response): Promise<Wire> => readClientAnswer<Wire>(response)
+
+/** Reads the JSON list of an answer; for `Transport.send`. */
+export const asList = <Item>(response: Response): Promise<readonly Item[]> => readListAnswer<Item>(response)
 
 /** Reads an answer that may have no body; for `Transport.send`. */
 export const asNothing = async (response: Response): Promise<void> => {
