@@ -7,6 +7,7 @@ export type CreateContext = (json: boolean) => CommandContext
 /** Commands of two words: the first word, with its description in `polyphony --help`. */
 export const COMMAND_GROUPS = {
   flows: 'stored flows: list, show, cancel, resume, rerun, waiting, approve, reject, signal-event',
+  services: 'services of the server: list, show, start, stop, restart, logs, check, reload, run',
   keys: 'API keys of the server: create, list, revoke',
 } as const
 

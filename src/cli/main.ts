@@ -1,16 +1,17 @@
 #!/usr/bin/env node
+import { resolve } from 'node:path'
 import { CommanderError } from 'commander'
 import { readVersion } from '../config/version.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
-import { createProgram } from './program.ts'
+import { createProgram, toFullWords } from './program.ts'
 import { reportError } from './report-error.ts'
-import type { CommandContext, Services } from './services.ts'
+import type { CommandContext, CommandServices } from './services.ts'
 import { createTerminal, type Terminal } from './terminal.ts'
 
-const services: Services = {
+const services: CommandServices = {
   open: async (flags) => (await import('../polyphony.ts')).createPolyphony({}, { flags, defaultMigrations: 'check' }),
   loadConfig: async (flags) => (await import('../config/config.ts')).loadConfig({}, { flags, defaultMigrations: 'check' }),
-  createParser: async (agents) => (await import('../polyphony.ts')).createParser(agents),
+  createParser: async (config) => (await import('../polyphony.ts')).createConfiguredParser(config),
   async migrate({ database, engine, redisUrl }, options) {
     const { migrate } = await import('../repositories/database.ts')
     const names = await migrate(database, options)
@@ -23,9 +24,18 @@ const services: Services = {
   exportData: async ({ database }, sink, includeRunning) =>
     (await import('../repositories/database.ts')).exportDatabase(database, sink, { program: readVersion(), includeRunning }),
   importData: async ({ database }, chunks) => (await import('../repositories/database.ts')).importDatabase(database, chunks),
-  serve: async (flags, register) => {
+  serve: async (flags, { register, background = false } = {}) => {
     const { startServer } = await import('../server/main.ts')
-    return startServer(flags, register === undefined ? {} : { register: (polyphony) => registerModule(register, polyphony) })
+    const registering = register === undefined ? {} : { register: (open: unknown) => registerModule(register, open) }
+    return startServer(flags, { ...registering, background })
+  },
+  checkServices: async ({ services: { dir, allowExecutables } }) =>
+    (await import('../services/process/check-services.ts')).checkServices(resolve(dir), allowExecutables),
+  endOrphans: async ({ services: { dataDir, logDir, logs, memoryHardFactor } }) => {
+    const { endOrphans } = await import('../services/process/end-orphans.ts')
+    const folders = { dataDir: resolve(dataDir), ...(logDir !== undefined && { logDir: resolve(logDir) }) }
+    const left = await endOrphans({ ...folders, logs, memoryHardFactor })
+    return left.map((run) => ({ id: run.id, outcome: run.outcome, pids: 'pids' in run ? run.pids : [] }))
   },
   register: registerModule,
   listenForHealth: async ({ config, apiKeys, engineHealth }, port) => {
@@ -49,7 +59,7 @@ async function main(words: readonly string[], terminal: Terminal): Promise<numbe
   const program = createProgram(createContext)
   try {
     if (words.length === 0) program.outputHelp()
-    else await program.parseAsync(words, { from: 'user' })
+    else await program.parseAsync(toFullWords(words), { from: 'user' })
     return 0
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0

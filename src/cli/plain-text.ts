@@ -1,12 +1,11 @@
-// Control characters of C0 and C1 except newline and tab, and the marks that reorder text: terminals act on them.
-const CONTROL = /(?![\t\n])\p{Cc}|[\u202a-\u202e\u2066-\u2069]/gu
+import { withoutControls } from '../domain/control-characters.ts'
 
 // Control sequences for colours and cursor movement (ECMA-48, 5.4) are removed whole; other sequences keep their text.
 const INTRODUCER = '(?:\u001b\\[|\u009b)'
 const STYLE = new RegExp(`${INTRODUCER}[0-?]*[ -/]*[@-~]`, 'g')
 
 /** Removes control characters from foreign text, so that a terminal only shows it. Tabs and newlines stay. */
-export const toPlainText = (text: string): string => text.replace(STYLE, '').replace(CONTROL, '')
+export const toPlainText = (text: string): string => withoutControls(text.replace(STYLE, ''))
 
 /** Like `toPlainText`, with all white space collapsed so that the text fits on one line. */
 export const toPlainLine = (text: string): string => toPlainText(text).replace(/\s+/g, ' ').trim()

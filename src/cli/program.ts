@@ -17,3 +17,10 @@ export function createProgram(createContext: CreateContext): Command {
   for (const command of COMMANDS) command.register(program, createContext)
   return program
 }
+
+/** Commands of services that need no group, as no other command has their names. */
+const SERVICE_WORDS: readonly string[] = ['list', 'show', 'start', 'stop', 'restart']
+
+/** `polyphony start my-service` is short for `polyphony services start my-service`. */
+export const toFullWords = (words: readonly string[]): readonly string[] =>
+  words[0] !== undefined && SERVICE_WORDS.includes(words[0]) ? ['services', ...words] : words

@@ -52,6 +52,9 @@ function toPlainUpdate(update: FlowUpdate, title: string): string | undefined {
   return toPlainLine(label + text)
 }
 
+/** Characters of the arguments of a call in its line. */
+const SHOWN_ARGUMENTS = 200
+
 function describe(update: FlowUpdate, title: string): string | undefined {
   if (update.type === 'flow_start') {
     const verb = update.data.resumed ? 'resumed' : 'started'
@@ -61,6 +64,15 @@ function describe(update: FlowUpdate, title: string): string | undefined {
   if (update.type === 'step_retry') {
     const { error, delayMs, provider, model } = update.data
     return `${error.code}, next attempt in ${formatDuration(delayMs)} with ${provider}/${model}`
+  }
+  if (update.type === 'tool_call') {
+    const { tool, arguments: given, needsApproval } = update.data
+    const call = `${tool} ${JSON.stringify(given ?? {}).slice(0, SHOWN_ARGUMENTS)}`
+    return needsApproval ? `asks to call ${call}` : `calls ${call}`
+  }
+  if (update.type === 'tool_result') {
+    const { tool, isError, executionTime } = update.data
+    return `${tool} ${isError ? 'gave an error' : 'answered'} after ${formatDuration(executionTime)}`
   }
   if (update.type === 'step_skipped') return `skipped, ${update.data.reason}`
   if (update.type === 'context_withheld') {

@@ -15,7 +15,9 @@ interface ShownRun {
   readonly quiet?: boolean
 }
 
-export interface FlowRunOptions extends ShownRun, Pick<ExecuteFlowOptions, 'input' | 'metadata' | 'streaming' | 'limits'> {}
+export interface FlowRunOptions
+  extends ShownRun,
+    Pick<ExecuteFlowOptions, 'input' | 'attachments' | 'metadata' | 'streaming' | 'limits'> {}
 
 interface ContinuedRun extends ShownRun {
   readonly decided: WaitKey

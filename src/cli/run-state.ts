@@ -82,6 +82,10 @@ function applyToStep(line: StepLine, update: FlowUpdate): void {
     line.status = 'waiting'
     line.notes.push(`retried after ${update.data.error.code}`)
     if (update.data.restart) line.text = ''
+  } else if (update.type === 'tool_call') {
+    // The answer comes after the call; the text so far belongs to the call.
+    line.text = ''
+    line.notes.push(toPlainLine(`called ${update.data.tool}`))
   } else if (update.type === 'step_skipped') {
     line.status = 'skipped'
     line.notes.push(toPlainLine(update.data.reason))

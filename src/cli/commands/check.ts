@@ -30,9 +30,9 @@ export const checkCommand = defineCommand<CheckOptions>({
   async run(context, options, name) {
     const { services, terminal, json } = context
     const flags = { database: 'memory://', ...(options.simulate && { simulator: true }) }
-    const { agents } = await services.loadConfig(flags)
+    const config = await services.loadConfig(flags)
     const source = { set: options.set, model: options.model, maxCostUsd: options.maxCost }
-    const { definition, find } = await loadDefinition(name, source, await services.createParser(agents))
+    const { definition, find } = await loadDefinition(name, source, await services.createParser(config))
     const checked = await withServices(context, flags, ({ orchestrator }) => orchestrator.checkFlow(definition, LOCAL_USER))
     if (json) terminal.printJson(checked)
     else await showCheck(context, definition.name, checked, find)

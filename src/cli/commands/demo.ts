@@ -1,3 +1,4 @@
+import { Argument } from 'commander'
 import type { FlowDefinitionInput } from '../../domain/definition/flow-definition.ts'
 import type { FlowExecutionResult } from '../../domain/execution/flow-result.ts'
 import { databaseOption, defineCommand, jsonOption } from '../command.ts'
@@ -18,12 +19,20 @@ const TEMPLATE = 'critique'
 /** The simulator answers one call with 429; short delays keep the demo short. */
 const RETRY = { baseDelayMs: 200, maxDelayMs: 1_000 }
 
-/** `polyphony demo`: runs the critique template from end to end with the bundled simulator. */
+/**
+ * `polyphony demo`: runs the critique template from end to end with the bundled simulator; `polyphony demo services`
+ * kills a model server in the middle of a flow.
+ */
 export const demoCommand = defineCommand<DatabaseOptions>({
   name: 'demo',
-  description: 'run the critique template with the bundled simulator; needs no key',
-  configure: (command) => command.addOption(databaseOption()).addOption(jsonOption()),
-  async run(context, options) {
+  description: 'run the critique template with the bundled simulator, or kill a model server in a flow; needs no key',
+  configure: (command) =>
+    command
+      .addArgument(new Argument('[subject]', 'services: supervised model servers').choices(['services']))
+      .addOption(databaseOption())
+      .addOption(jsonOption()),
+  async run(context, options, subject: string | undefined) {
+    if (subject === 'services') return (await import('../demo/services-demo.ts')).runServicesDemo(context)
     const { terminal, json } = context
     const { DEFAULT_MODELS, getFlowTemplate, listFlowTemplates } = await import('../../../templates/index.ts')
     const all = listFlowTemplates()
@@ -51,13 +60,11 @@ async function runDemo(
   definition: FlowDefinitionInput,
   prompt: string,
 ): Promise<FlowExecutionResult> {
-  const { neededSharing } = await import('../questions/sharing.ts')
+  const { allowNeeded, neededSharing } = await import('../questions/sharing.ts')
   const { orchestrator, conversations, dataSharing, permissions } = open
   const thread = await conversations.createThread(DEMO_USER, { title: 'Demo (simulated)' })
   await permissions.grant(thread.id, DEMO_USER, LOCAL_USER, ['read', 'write'])
-  for (const { to } of neededSharing(await orchestrator.checkFlow(definition, DEMO_USER))) {
-    await dataSharing.set(DEMO_USER, to, { allowCrossProviderContext: true })
-  }
+  await allowNeeded(dataSharing, DEMO_USER, neededSharing(await orchestrator.checkFlow(definition, DEMO_USER)))
   const flow = await orchestrator.createFlow(thread.id, DEMO_USER, definition)
   const run = { flowId: flow.id, userId: DEMO_USER, title: flow.name, input: prompt, streaming: true }
   return runFlow(context, open, run)
@@ -90,7 +97,9 @@ function toRealRun(
   { steps }: FlowDefinitionInput,
   defaultModels: Readonly<Record<string, { readonly strong: string }>>,
 ): readonly [command: string, purpose: string] | undefined {
-  const keyed = Object.entries(config.providers).flatMap(([id, account]) => ('apiKey' in account && account.apiKey ? [id] : []))
+  const keyed = Object.entries(config.providers).flatMap(([id, account]) =>
+    ('apiKey' in account && account.apiKey) || ('apiKeys' in account && account.apiKeys) ? [id] : [],
+  )
   const [first] = keyed
   if (first === undefined) return undefined
   const purpose = `runs it with real models: keys are configured for ${keyed.join(', ')}`

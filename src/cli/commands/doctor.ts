@@ -55,6 +55,7 @@ export const doctorCommand = defineCommand<DoctorOptions>({
     const open = await services.open({ database: 'memory://' })
     try {
       for (const finding of await checkProviders(open, options.offline ?? false)) report(finding)
+      for (const finding of describePools(open)) report(finding)
       for (const finding of await checkModels(context, open)) report(finding)
     } finally {
       await open.close()
@@ -94,14 +95,24 @@ async function checkProviders({ providers }: OpenServices, offline: boolean): Pr
     return [{ check: 'providers', ok: true, message }]
   }
   return Promise.all(
-    accounts.map(async ({ id, kind, active, simulated, origin }): Promise<Finding> => {
+    accounts.map(async ({ id, kind, active, simulated, service, origin }): Promise<Finding> => {
       const facts = `${kind} at ${origin}${active ? '' : ', not active'}${simulated ? ', simulated' : ''}`
       const check = `provider ${toPlainLine(id)}`
+      // Checks start nothing: a service answers while its server runs.
+      if (service) return { check, ok: true, message: `${kind} of a service, which this command does not start` }
       if (offline || !active) return { check, ok: true, message: facts }
       return attempt(check, () => ping(providers, id), `${facts}, answers`)
     }),
   )
 }
+
+/** A member that is not configured keeps the instance from opening, so listed pools are complete. */
+const describePools = ({ config }: OpenServices): readonly Finding[] =>
+  Object.entries(config.pools).map(([name, { strategy, members }]) => ({
+    check: `pool ${toPlainLine(name)}`,
+    ok: true,
+    message: `${strategy} over ${members.map(({ model }) => model).join(', ')}`,
+  }))
 
 /**
  * Compares the model names of agents and of configured prices with the bundled lists; a price under a mistyped name

@@ -13,7 +13,7 @@ export const schemaCommand = defineCommand<{ readonly config?: boolean }>({
       const { configJsonSchema } = await import('../../config/config-json-schema.ts')
       return terminal.print(JSON.stringify(configJsonSchema(), null, 2))
     }
-    const parser = await services.createParser({})
+    const parser = await services.createParser()
     terminal.print(JSON.stringify(parser.jsonSchema(), null, 2))
   },
 })

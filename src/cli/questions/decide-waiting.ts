@@ -1,4 +1,4 @@
-import { needsSomebody } from '../../domain/waiting/waiting-steps.ts'
+import { needsSomebody, takesDecision } from '../../domain/waiting/waiting-steps.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { SignalAnswer } from '../../orchestrator/waiting/signals.ts'
 import type { WaitingStep } from '../../orchestrator/waiting/waiting-list.ts'
@@ -30,7 +30,7 @@ export async function decideWaiting(
 ): Promise<void> {
   const open = (await orchestrator.listWaiting(userId, { flowId })).filter(needsSomebody)
   if (open.length === 0) return
-  const decidable = open.filter(({ kind, mayAnswer }) => kind !== 'wait' && mayAnswer)
+  const decidable = open.filter((step) => takesDecision(step) && step.mayAnswer)
   if (!terminal.canAsk || json || decidable.length === 0) throw stillPaused(flowId, open)
   const ask = await prompts()
   for (const step of decidable) {
@@ -73,8 +73,8 @@ function parseData(text: string): unknown {
 /** The error that leaves a flow paused, with the commands to continue with. */
 function stillPaused(flowId: string, open: readonly WaitingStep[]): OrchestratorError {
   const lines = open.map(({ path, kind, event, correlation, prompt = '' }) =>
-    kind === 'wait'
-      ? `step "${toPlainLine(path)}" waits for an event:\n  ${toEventCommand(event, correlation)}`
+    !takesDecision({ kind })
+      ? `step "${toPlainLine(path)}" waits for ${kind === 'caller' ? 'the result of a tool' : 'an event'}:\n  ${toEventCommand(event, correlation)}`
       : `step "${toPlainLine(path)}" waits for a decision: ${toPlainLine(prompt)}\n  polyphony flows approve ${flowId} ${quote(path)}`,
   )
   const paths = open.map(({ path }) => path)

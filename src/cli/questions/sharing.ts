@@ -6,13 +6,19 @@ import type { FlowFinding } from '../../orchestrator/inspect/flow-finding.ts'
 import { toPlainLine } from '../plain-text.ts'
 import type { CommandContext, OpenServices } from '../services.ts'
 
+const RULES = ['allowConversationHistory', 'allowCrossProviderContext', 'allowAttachments'] as const
+type Rule = (typeof RULES)[number]
+
 /** A text that a step requires and that its provider may not see yet. */
 export interface NeededSharing {
   readonly stepId: string
-  /** Step whose output it is. */
+  /** Step whose output it is, or `metadata`, or `attachments`. */
   readonly piece: string
-  readonly from: string
+  /** The provider that wrote it; absent for metadata and attachments, which the user gives. */
+  readonly from?: string
   readonly to: string
+  /** The rules of the user's policy that allow it. */
+  readonly allow: readonly Rule[]
 }
 
 export const isSharing = ({ code }: FlowFinding): boolean => code === 'DATA_SHARING_DENIED'
@@ -21,17 +27,29 @@ export const neededSharing = ({ problems }: { readonly problems: readonly FlowFi
   problems.filter(isSharing).map(({ details }) => ({
     stepId: String(details.stepId),
     piece: String(details.piece),
-    from: String(details.from),
+    ...(details.from !== undefined && { from: String(details.from) }),
     to: String(details.to),
+    allow: RULES.filter((rule) => Array.isArray(details.allow) && details.allow.includes(rule)),
   }))
 
-export const describeSharing = ({ stepId, piece, from, to }: NeededSharing): string =>
-  toPlainLine(`${from} → ${to}: the output of "${piece}", for step "${stepId}"`)
+export function describeSharing({ stepId, piece, from, to, allow }: NeededSharing): string {
+  const further = allow.filter((rule) => rule !== 'allowCrossProviderContext').map((rule) => WITH_RULE[rule])
+  if (from === undefined) return toPlainLine(`you → ${to}: ${piece}, for step "${stepId}"`)
+  const made = further.length === 0 ? '' : `, made from ${further.join(' and ')}`
+  return toPlainLine(`${from} → ${to}: the output of "${piece}"${made}, for step "${stepId}"`)
+}
+
+const WITH_RULE = {
+  allowConversationHistory: 'the conversation or metadata',
+  allowAttachments: 'attachments',
+} as const
 
 export interface ConsentOptions {
   readonly userId: string
   /** Whether the command line contains the user's consent. */
   readonly allowSharing: boolean
+  /** Whether the run gets files. Default: false. */
+  readonly files?: boolean
   /** Where a path of the definition stands in its file. */
   readonly find?: DefinitionText['find']
 }
@@ -45,21 +63,28 @@ export async function prepareRun(
   context: Pick<CommandContext, 'terminal' | 'json'>,
   { orchestrator, dataSharing }: Pick<OpenServices, 'orchestrator' | 'dataSharing'>,
   definition: FlowDefinitionInput,
-  { userId, allowSharing, find }: ConsentOptions,
+  { userId, allowSharing, files = false, find }: ConsentOptions,
 ): Promise<void> {
-  const problems = await orchestrator.preflight(definition, userId, { steps: 'all' })
+  const problems = await orchestrator.preflight(definition, userId, { steps: 'all', files })
   const stops = problems.filter((problem) => !isSharing(problem))
   if (stops.length > 0) throw toError(stops, find)
   const needed = neededSharing({ problems })
   if (needed.length === 0) return
   if (!allowSharing && !(await askConsent(context, needed))) throw denied(needed)
+  await allowNeeded(dataSharing, userId, needed)
+}
+
+/** Adds the rules that are needed to the policies of the user. Rules that are already set stay. */
+export async function allowNeeded(
+  dataSharing: OpenServices['dataSharing'],
+  userId: string,
+  needed: readonly NeededSharing[],
+): Promise<void> {
   for (const provider of new Set(needed.map(({ to }) => to))) {
     const known = await dataSharing.get(userId, provider)
-    await dataSharing.set(userId, provider, {
-      allowConversationHistory: known?.allowConversationHistory,
-      allowAttachments: known?.allowAttachments,
-      allowCrossProviderContext: true,
-    })
+    const given = new Set(needed.filter(({ to }) => to === provider).flatMap(({ allow }) => allow))
+    const rules = RULES.map((rule) => [rule, known?.[rule] === true || given.has(rule)] as const)
+    await dataSharing.set(userId, provider, Object.fromEntries(rules))
   }
 }
 
@@ -79,17 +104,23 @@ async function askConsent(
 ): Promise<boolean> {
   if (!terminal.canAsk || json) return false
   const { confirm } = await import('@clack/prompts')
-  terminal.print('This flow sends text that one provider wrote to another:')
+  terminal.print(`This flow sends ${whatIsSent(needed)}:`)
   for (const one of needed) terminal.print(`  ${describeSharing(one)}`)
   const answer = await confirm({ message: 'Allow it, for this and later runs?', initialValue: false })
   return answer === true
+}
+
+function whatIsSent(needed: readonly NeededSharing[]): string {
+  const kinds = new Set(needed.map(({ from, piece }) => (from === undefined ? piece : 'output')))
+  if (kinds.has('attachments')) return kinds.size === 1 ? 'files to providers' : 'files and text to providers'
+  return kinds.has('metadata') ? 'text to providers' : 'text that one provider wrote to another'
 }
 
 function denied(needed: readonly NeededSharing[]): OrchestratorError {
   const lines = needed.map((one) => `  ${describeSharing(one)}`)
   return new OrchestratorError(
     'DATA_SHARING_DENIED',
-    `the flow sends text that one provider wrote to another, which you have not allowed:\n${lines.join('\n')}`,
+    `the flow sends ${whatIsSent(needed)}, which you have not allowed:\n${lines.join('\n')}`,
     { details: { sharing: needed } },
   )
 }

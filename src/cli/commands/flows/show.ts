@@ -1,5 +1,5 @@
 import type { OrchestrationFlow } from '../../../domain/execution/flow.ts'
-import type { StepResult } from '../../../domain/execution/step-result.ts'
+import type { Attempt, StepResult } from '../../../domain/execution/step-result.ts'
 import type { SharingDecision } from '../../../domain/users/sharing.ts'
 import { formatCost, formatDuration } from '../../amounts.ts'
 import { databaseOption, defineCommand, jsonOption } from '../../command.ts'
@@ -64,9 +64,9 @@ function printFlow({ terminal }: CommandContext, flow: OrchestrationFlow): void 
     ])
 }
 
-/** A row for each attempt of a step that failed or needed more than one. */
+/** A row for each attempt of a step that failed, needed more than one, or was served from the cache. */
 function toAttemptRows(step: StepResult): readonly (readonly string[])[] {
-  if (step.attempts.length < 2 && !step.error) return []
+  if (step.attempts.length < 2 && !step.error && !step.attempts[0]?.cached) return []
   return step.attempts.map((attempt) => [
     labelOf(step),
     String(attempt.number),
@@ -74,8 +74,14 @@ function toAttemptRows(step: StepResult): readonly (readonly string[])[] {
     // An attempt that was refused before anything was generated costs nothing, so its cost is not unknown.
     attempt.error && !attempt.usage ? '' : formatCost(attempt),
     formatDuration(attempt.executionTime),
-    `${attempt.error ? toPlainLine(attempt.error.code) : 'ok'}${attempt.possiblyDoubleBilled ? ', possibly billed twice' : ''}`,
+    outcomeOf(attempt),
   ])
+}
+
+function outcomeOf({ error, possiblyDoubleBilled, cached }: Attempt): string {
+  const outcome = error ? toPlainLine(error.code) : 'ok'
+  if (possiblyDoubleBilled) return `${outcome}, possibly billed twice`
+  return cached ? `${outcome}, served from the cache` : outcome
 }
 
 const toWithheldLine = (step: StepResult, { kind, piece, from, to, rule }: SharingDecision): string =>

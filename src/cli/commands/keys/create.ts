@@ -21,7 +21,7 @@ export const createKeyCommand = defineCommand<CreateKeyOptions>({
     command
       .option('--user <id>', 'user that the key authenticates; default: the local user')
       .option('--name <text>', 'purpose of the key, shown in lists')
-      .addOption(new Option('--scope <scope...>', 'scopes of the key; default: all but metrics').choices(SCOPES))
+      .addOption(new Option('--scope <scope...>', 'scopes of the key; default: all but metrics and operate').choices(SCOPES))
       .option('--expires <days|date>', 'expiry: a number of days from now, or a date in UTC; default: never', parseExpiry)
       .addOption(databaseOption())
       .addOption(jsonOption()),

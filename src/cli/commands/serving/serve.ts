@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { Option } from 'commander'
 import type { PolyphonyConfigInput } from '../../../config/config.ts'
 import { startProcesses } from '../../../system/supervised-processes.ts'
 import {
@@ -10,11 +11,13 @@ import {
   registerOption,
   simulateOption,
 } from '../../command.ts'
+import { type DataDirOptions, dataDirOption, toServiceFlags } from '../../control/service-command.ts'
 import { type DatabaseOptions, type RunningServer, toFlags } from '../../services.ts'
 import { requireQueuedFlows, requireSharedDatabase } from '../../serving/distribution.ts'
 import type { Terminal } from '../../terminal.ts'
 
-interface ServeOptions extends DatabaseOptions {
+interface ServeOptions extends DatabaseOptions, DataDirOptions {
+  readonly background?: boolean
   readonly host?: string
   readonly port?: number
   readonly register?: string
@@ -31,21 +34,28 @@ export const serveCommand = defineCommand<ServeOptions>({
       .option('--host <address>', 'address to listen on; one that other machines can reach needs API keys')
       .option('--port <number>', 'port to listen on; 0 for any free port', parsePort)
       .option('--workers <number>', 'worker processes beside the server, over the same Postgres; needs engine bullmq', parseCount)
+      .option('--services <directory>', 'folder of the service files')
+      .addOption(dataDirOption())
+      .addOption(new Option('--background', 'write the log to a file, as `polyphony up` does').hideHelp())
       .addOption(registerOption())
       .addOption(simulateOption())
       .addOption(databaseOption())
       .addOption(jsonOption()),
   async run({ services, terminal, json }, options) {
-    const { host, port, register, simulate, workers = 0 } = options
+    const { host, port, register, simulate, background = false, workers = 0 } = options
     const flags: PolyphonyConfigInput = {
       ...toFlags(options),
+      ...toServiceFlags(options),
       ...(simulate ? { simulator: true } : {}),
       server: { ...(host === undefined ? {} : { host }), ...(port === undefined ? {} : { port }) },
     }
     const stop = new AbortController()
     const end = () => stop.abort()
     const signals = ['SIGINT', 'SIGTERM'] as const
+    let reload = () => {}
+    const hangUp = () => reload()
     for (const signal of signals) process.on(signal, end)
+    process.on('SIGHUP', hangUp)
     try {
       const workerArguments = toWorkerArguments(options)
       if (workers > 0) {
@@ -55,7 +65,8 @@ export const serveCommand = defineCommand<ServeOptions>({
         // The workers of one machine cannot share the configured port.
         if (config.worker.healthPort !== undefined) workerArguments.push('--health-port', '0')
       }
-      const server = await services.serve(flags, register)
+      const server = await services.serve(flags, { background, ...(register !== undefined && { register }) })
+      reload = () => void server.reload()
       const children = workers > 0 ? startProcesses({ count: workers, arguments: workerArguments }) : undefined
       if (json) terminal.printJson({ type: 'listening', url: server.url, open: server.isOpen })
       else printAddresses(terminal, server)
@@ -64,6 +75,7 @@ export const serveCommand = defineCommand<ServeOptions>({
       await Promise.all([children?.stop(), server.close()])
     } finally {
       for (const signal of signals) process.off(signal, end)
+      process.off('SIGHUP', hangUp)
     }
   },
 })

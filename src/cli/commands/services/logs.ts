@@ -1,0 +1,38 @@
+import { defineCommand, parseCount } from '../../command.ts'
+import { connect, type DataDirOptions, dataDirOption } from '../../control/service-command.ts'
+import { toPlainText } from '../../plain-text.ts'
+
+interface LogsOptions extends DataDirOptions {
+  readonly lines: number
+  readonly follow?: boolean
+}
+
+const DEFAULT_LINES = 200
+
+/** `polyphony services logs`: until SIGINT with `--follow`. */
+export const serviceLogsCommand = defineCommand<LogsOptions>({
+  group: 'services',
+  name: 'logs',
+  description: 'print the last lines of the log of a service',
+  configure: (command) =>
+    command
+      .argument('<service>', 'id of the service')
+      .option('-n, --lines <count>', 'number of lines', parseCount, DEFAULT_LINES)
+      .option('-f, --follow', 'print further lines as they come')
+      .addOption(dataDirOption()),
+  async run(context, options, id) {
+    const stop = new AbortController()
+    const end = () => stop.abort()
+    const signals = ['SIGINT', 'SIGTERM'] as const
+    for (const signal of signals) process.on(signal, end)
+    try {
+      const { lines, follow = false } = options
+      const log = (await connect(context, options)).logs(id, { lines, follow, signal: stop.signal })
+      for await (const line of log) context.terminal.print(toPlainText(line))
+    } catch (error) {
+      if (!stop.signal.aborted) throw error
+    } finally {
+      for (const signal of signals) process.off(signal, end)
+    }
+  },
+})
