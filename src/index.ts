@@ -8,13 +8,30 @@ export {
   createConditionalRoutingFlow,
   createConsensusFlow,
   createCritiqueFlow,
+  createDevelopmentFlow,
   createQualityAssuranceFlow,
   createRefinementFlow,
+  createResearchFlow,
   createSequentialAnalysisFlow,
   flowTemplates,
   getFlowTemplate,
   listFlowTemplates,
 } from '../templates/index.ts'
+export type { Cache, CacheStats, MemoizeOptions } from './caches/cache.ts'
+export { type CachePolicy, type CreateCacheOptions, createCache } from './caches/create-cache.ts'
+export { SwarmInterface, type WorkflowServiceHealth } from './client/swarm.ts'
+export type { WorkflowReport, WorkflowStatus, WorkflowTask } from './client/wire.ts'
+export {
+  type BuiltWorkflow,
+  type CustomAgent,
+  createAgent,
+  type NewAgentFields,
+  WorkflowBuilder,
+  type WorkflowInput,
+  type WorkflowTaskInput,
+  WorkflowType,
+} from './client/workflows/workflow-builder.ts'
+export { type PatternTask, WorkflowPatterns } from './client/workflows/workflow-patterns.ts'
 export type { AgentSettings, ConfiguredPrice, Logger, PolyphonyConfigInput } from './config/config.ts'
 export type { ThreadPage } from './conversations/conversation-service.ts'
 export type {
@@ -30,6 +47,15 @@ export type {
   WritableFlowStep as FlowStep,
 } from './domain/definition/flow-definition.ts'
 export type { GivenStepContext, GivenStepContext as StepContext } from './domain/definition/step-context.ts'
+export {
+  EVENT_PRIORITIES,
+  type EventFilter,
+  type EventPriority,
+  type EventQuery,
+  type NewEvent,
+  type PolyphonyEvent,
+} from './domain/event.ts'
+export { type CallFacts, withCallFacts } from './domain/execution/call-facts.ts'
 export type { FlowStatusReport, OrchestrationFlow, OrchestrationFlowSummary } from './domain/execution/flow.ts'
 export type { FlowError, FlowExecutionResult } from './domain/execution/flow-result.ts'
 export type {
@@ -48,6 +74,16 @@ export type {
 export { StepStatus, StepStatus as OrchestrationStepStatus } from './domain/execution/step-result.ts'
 export type { Usage, Usage as TokenUsage } from './domain/execution/usage.ts'
 export type { UsageFigures, UsageGroup, UsageRow } from './domain/execution/usage-report.ts'
+export type { ServiceConfig } from './domain/services/service-config.ts'
+export type { ServiceType } from './domain/services/service-definition.ts'
+export type { ServiceHealth, ServiceState } from './domain/services/service-state.ts'
+export type { CallOrigin } from './domain/tools/call-origin.ts'
+export {
+  defineFunction,
+  type FunctionContext,
+  type OperationFunction,
+  type RegisteredFunction,
+} from './domain/tools/functions.ts'
 export type { ApiKey } from './domain/users/api-key.ts'
 export { SCOPES, type Scope } from './domain/users/api-key.ts'
 export type { BudgetAmounts, BudgetReport, BudgetScope, BudgetSettings, BudgetWindow } from './domain/users/budget.ts'
@@ -59,20 +95,57 @@ export { FlowStatus, FlowStatus as OrchestrationFlowStatus, OrchestrationFlowTyp
 export type { WaitDecision, WaitKind } from './domain/waiting/wait.ts'
 export type { ErrorCodeFacts } from './errors/error-code-facts.ts'
 export { ERROR_CODES, type ErrorCode } from './errors/error-codes.ts'
+export { OperationError } from './errors/operation-error.ts'
 export { OrchestratorError, OrchestratorError as OrchestratorServiceError } from './errors/orchestrator-error.ts'
+export type {
+  AggregateOptions,
+  BatchHandler,
+  DroppedEvents,
+  EventHandler,
+  EventStats,
+  Events,
+  HandlerOptions,
+} from './events/event.ts'
+export { Orchestra } from './facades/main.ts'
+export type { OrchestraEvent, OrchestraMetrics, OrchestraOptions, OrchestraServiceInput } from './facades/orchestra.ts'
+export { Agent, type AgentOptions } from './facades/orchestrator/agent.ts'
+export { Orchestrator } from './facades/orchestrator/main.ts'
+export type { OrchestratorConfig } from './facades/orchestrator/orchestrator-config.ts'
+export type { LoadBalancer, OrchestratorStats } from './facades/orchestrator/orchestrator-stats.ts'
+export type { StepExecutor, StepExecutorContext, StepOutcome } from './facades/orchestrator/workflows/step-executors.ts'
+export type { Workflow, WorkflowExecution, WorkflowStep } from './facades/orchestrator/workflows/workflow.ts'
+export type { AgentDirectory, NewAgent, RegisteredAgent } from './orchestrator/agents/agent-directory.ts'
 export { BudgetService } from './orchestrator/budgets/budget-service.ts'
 export type { FlowPage, SavedFlow, SavedFlowName } from './orchestrator/flows/flow-lists.ts'
 export { type UsageOptions, type UsageReport, UsageService } from './orchestrator/flows/usage-service.ts'
 export type { FlowCheck } from './orchestrator/inspect/check-flow.ts'
 export type { FlowFinding } from './orchestrator/inspect/flow-finding.ts'
+export type { FunctionDirectory, FunctionOptions } from './orchestrator/operations/function-directory.ts'
 export type { ExecuteFlowOptions, ListFlowsOptions, TimeoutConfig } from './orchestrator/service-options.ts'
 export type { EventReceipt, SignalAnswer, SignalEvent, SignalReceipt } from './orchestrator/waiting/signals.ts'
 export type { ListWaitingOptions, WaitingPage, WaitingStep } from './orchestrator/waiting/waiting-list.ts'
 export type { ApiKeyService, DataSharingService, NewApiKey, PermissionService } from './policies/policy.ts'
 export { type CreatePolyphonyOptions, createPolyphony, type Polyphony } from './polyphony.ts'
 export type { Provider, ProviderInfo, ProviderService } from './providers/provider.ts'
-export { createScriptedProvider } from './providers/scripted.ts'
+export { type ProviderFailure, providerError } from './providers/provider-error.ts'
+export {
+  createScriptedProvider,
+  type ScriptedAnswer,
+  type ScriptedProvider,
+  type ScriptedReply,
+} from './providers/scripted.ts'
 export type { IdempotencyRepository, TicketRepository } from './repositories/repository.ts'
+export type {
+  InProcessContext,
+  InProcessService,
+  LogLine,
+  ServiceAnswer,
+  ServiceInput,
+  ServiceReload,
+  ServiceReport,
+  ServiceRequest,
+  Services,
+} from './services/service.ts'
 export type { Metrics, RequestContext, Telemetry } from './telemetry/telemetry.ts'
 
 export { ConversationService, OrchestratorService }

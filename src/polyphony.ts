@@ -1,39 +1,49 @@
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
-import { systemClock } from './async/clock.ts'
+import { openRecording } from './composition/answers/open-recording.ts'
 import { createSchedules } from './composition/background/create-schedules.ts'
 import { createWebhooks } from './composition/background/create-webhooks.ts'
-import { createInspection } from './composition/create-inspection.ts'
-import { createModels } from './composition/create-models.ts'
+import { startAllPruning } from './composition/background/start-all-pruning.ts'
+import { createAllBudgets } from './composition/create-all-budgets.ts'
+import { createConversations } from './composition/create-conversations.ts'
 import { createOwnership } from './composition/create-ownership.ts'
-import { createParser } from './composition/create-parser.ts'
+import { createConfiguredParser, createParser } from './composition/create-parser.ts'
 import { createPolicies } from './composition/create-policies.ts'
 import { createQueueHealth, type QueueHealth } from './composition/create-queue-health.ts'
-import { createRuns } from './composition/create-runs.ts'
 import { createSharedRates, isDistributed } from './composition/create-shared-rates.ts'
-import { createSteps } from './composition/create-steps.ts'
-import { createStoredFlows } from './composition/create-stored-flows.ts'
-import { createUpdates } from './composition/create-updates.ts'
-import { createWaiting } from './composition/create-waiting.ts'
+import { createEvents } from './composition/events/create-events.ts'
+import { createInspection } from './composition/flows/create-inspection.ts'
+import { createRuns } from './composition/flows/create-runs.ts'
+import { createSteps } from './composition/flows/create-steps.ts'
+import { createStoredFlows } from './composition/flows/create-stored-flows.ts'
+import { createUpdates } from './composition/flows/create-updates.ts'
+import { createWaiting } from './composition/flows/create-waiting.ts'
 import { closingSteps, createClose } from './composition/lifecycle.ts'
 import { openDatabase } from './composition/open-database.ts'
 import { type OpenedEngine, openEngine } from './composition/open-engine.ts'
+import { createNamed } from './composition/operations/create-named.ts'
+import { type LoadedConfig, withFunctions } from './composition/operations/load-functions.ts'
+import { createAnswering } from './composition/services/create-answering.ts'
+import type { ServicesDeps } from './composition/services/create-services.ts'
 import { type LoadConfigOptions, loadConfig, type PolyphonyConfig, type PolyphonyConfigInput } from './config/config.ts'
 import { createLogger } from './config/logger.ts'
-import { ConversationService } from './conversations/conversation-service.ts'
+import type { ConversationService } from './conversations/conversation-service.ts'
+import type { FileService } from './conversations/file-service.ts'
 import type { JsonSchema } from './domain/execution/model-call.ts'
 import { executors } from './executors/registry.ts'
-import { BudgetService } from './orchestrator/budgets/budget-service.ts'
-import { createFlowBudgets } from './orchestrator/budgets/flow-budgets.ts'
+import type { AgentDirectory } from './orchestrator/agents/agent-directory.ts'
+import type { BudgetService } from './orchestrator/budgets/budget-service.ts'
+import type { EventService } from './orchestrator/events/event-service.ts'
 import { createSkippedFlows } from './orchestrator/flows/skipped-flows.ts'
 import { UsageService } from './orchestrator/flows/usage-service.ts'
+import type { FunctionDirectory } from './orchestrator/operations/function-directory.ts'
 import { OrchestratorService } from './orchestrator/orchestrator-service.ts'
-import { startPruning, startPruningCallers, startPruningDeliveries } from './orchestrator/ownership/retention.ts'
 import type { ScheduleService } from './orchestrator/schedules/schedule-service.ts'
 import type { WebhookService } from './orchestrator/webhooks/webhook-service.ts'
 import type { ApiKeyService, DataSharingService, PermissionService } from './policies/policy.ts'
 import type { ProviderService } from './providers/provider.ts'
 import type { IdempotencyRepository, RequestCountRepository, Store, TicketRepository } from './repositories/repository.ts'
+import type { Services } from './services/service.ts'
 import { createTelemetry } from './telemetry/create-telemetry.ts'
 import type { Telemetry } from './telemetry/telemetry.ts'
 
@@ -49,8 +59,8 @@ import type { Telemetry } from './telemetry/telemetry.ts'
  *  6. Step runner           orchestrator/steps/step-runner.ts: runs one step from its start to its record
  *  7. Inputs and sharing    orchestrator/steps/step-inputs.ts, policies/shared-context.ts: outputs a target may see
  *  8. Prompt                orchestrator/steps/step-prompt.ts, prompts/template.ts: messages within the token limit
- *  9. Calls, outside in     calls/create-call.ts: total timeout, fallback, retry, limits, rate limit, circuit breaker,
- *                           ledger, stream timeout
+ *  9. Calls, outside in     calls/create-call.ts: total timeout, fallback, retry, pools and keys, limits, rate limit,
+ *                           circuit breaker, ledger, stream timeout
  * 10. Provider              providers/registry.ts, providers/openai and its siblings: the vendor's wire format
  * 11. Journal               repositories/repository.ts: a result is durable before the next step spends money
  * 12. Update log            orchestrator/updates/update-log.ts: numbers and stores updates;
@@ -61,11 +71,17 @@ import type { Telemetry } from './telemetry/telemetry.ts'
 /** Exported so that the types of the package contain the settings that every executor adds to `FlowTypeSettings`. */
 export type { executors as FlowTypeExecutors } from './executors/registry.ts'
 
-export { createParser }
+export { createConfiguredParser, createParser }
 /** One instance: everything that a backend needs, over one database. */
 export interface Polyphony {
   readonly orchestrator: OrchestratorService
+  /** Named agents, which steps name as `agent` or choose by what they need. */
+  readonly agents: AgentDirectory
+  /** Functions that steps run, models call as tools, and definitions name in place of code. */
+  readonly functions: FunctionDirectory
   readonly conversations: ConversationService
+  /** Files of users, to which messages and executions refer. */
+  readonly files: FileService
   readonly permissions: PermissionService
   readonly dataSharing: DataSharingService
   readonly providers: ProviderService
@@ -83,8 +99,12 @@ export interface Polyphony {
   readonly webhooks: WebhookService
   /** Schedules of the configuration with their last and next runs. */
   readonly schedules: ScheduleService
+  /** Programs, addresses and code of this process that are started, watched and started again; built at first use. */
+  readonly services: Services
   /** Requests to all servers that share the database; absent where each server counts its own. */
   readonly requestCounts?: RequestCountRepository
+  /** The event log of all processes, and its handlers in this one; with the rights of the operator. */
+  readonly events: EventService
   readonly telemetry: Telemetry
   readonly config: PolyphonyConfig
   /** JSON Schema of a definition as data, with the settings of every flow type. */
@@ -127,7 +147,7 @@ export async function createPolyphony(
   input: PolyphonyConfigInput = {},
   options: CreatePolyphonyOptions = {},
 ): Promise<Polyphony> {
-  const config = await loadConfig(input, options)
+  const config = await withFunctions(await loadConfig(input, options))
   const openedEngine = await openEngine(config)
   let store: Store | undefined
   try {
@@ -140,41 +160,38 @@ export async function createPolyphony(
   }
 }
 
-async function compose(config: PolyphonyConfig, openedEngine: OpenedEngine, database: Store): Promise<Polyphony> {
+async function compose(loaded: LoadedConfig, openedEngine: OpenedEngine, database: Store): Promise<Polyphony> {
+  const { agents, functions, parser, config } = createNamed(loaded)
   const now = () => new Date()
   const owner = { id: randomUUID(), host: hostname(), pid: process.pid }
-  const parser = createParser(config.agents)
   const { warn } = createLogger(config.logger, config.logLevel)
-  const models = createModels(config, { sharedRates: createSharedRates(config, database, owner.id), warn })
+  const recording = await openRecording(config, database, warn)
+  const sharedRates = createSharedRates(config, database, owner.id)
+  const publish: ServicesDeps['publish'] = (event) => void events.service.publish(event).catch(() => {})
+  const { models, services, loadServices } = createAnswering(config, { sharedRates, warn, recording, publish })
   const { providers } = models
   const { telemetry, observer, logger } = createTelemetry(config, {
     providers: providers.list(),
     flowTypes: Object.keys(executors),
+    droppedEvents: () => events.service.stats().dropped,
   })
   const webhooks = createWebhooks({ config, store: database, logger })
   const { store } = webhooks
-  const { threads } = store
   const { permissions, dataSharing, apiKeys } = createPolicies(config, store)
-  const flows = createStoredFlows({ store, permissions, parser, now, takesFlows: config.takesFlows })
+  const { takesFlows } = config
+  const flows = createStoredFlows({ store, permissions, parser, agents, functions, models, now, takesFlows, recording })
+  const { conversations, files, attachments } = createConversations(config, store, permissions, recording?.newThreadId)
   const updates = createUpdates({ config, store, ownerId: owner.id, now })
-  const steps = createSteps({ config, models, dataSharing, threads, now })
+  const steps = createSteps({ ...store, config, models, dataSharing, storeFiles: attachments, now })
   const { definitions } = flows
-  const budgets = new BudgetService({ repository: store.budgets, budgets: config.budgets, now })
-  const flowBudgets = createFlowBudgets({
-    repository: store.budgets,
-    budgets: config.budgets,
-    ownerId: owner.id,
-    shared: store.kind === 'postgres',
-    clock: systemClock,
-    logger,
-  })
-  const { requirements } = definitions
-  const skippedFlows = createSkippedFlows({ queue: store.queue, requirements, logger, now })
+  const { budgets, flowBudgets } = createAllBudgets({ config, store, ownerId: owner.id, logger, now })
+  const skippedFlows = createSkippedFlows({ queue: store.queue, requirements: definitions.requirements, logger, now })
   const runs = createRuns({
     config,
     openedEngine,
     store,
     providers,
+    pools: models.pools,
     steps,
     updates,
     definitions,
@@ -186,23 +203,23 @@ async function compose(config: PolyphonyConfig, openedEngine: OpenedEngine, data
     now,
   })
   const { registry, engine, executions, executeOneStep, handOver, ownershipWatch } = runs
-  const { live } = updates
+  const events = createEvents({ config, store, updates, access: flows.access, warn, now })
+  await loadServices()
   const orchestrator = new OrchestratorService({
     store,
     ...flows,
+    attachments,
     ...createInspection({ parser, models, dataSharing, budgets }),
     executions,
     executeOneStep,
     ...createWaiting({ store, flows, executions, now }),
-    live,
+    live: events.live,
     ownerId: owner.id,
     ownershipWatch,
     executorOf: (type) => executors[type],
     now,
   })
-
   const schedules = createSchedules({ config, store, storedFlows: flows, permissions, orchestrator, parser, logger, now })
-
   const ownership = createOwnership({
     store,
     bus: updates.bus,
@@ -210,7 +227,7 @@ async function compose(config: PolyphonyConfig, openedEngine: OpenedEngine, data
     registry,
     distributedEngine: config.engine === 'bullmq' ? engine : undefined,
     watch: ownershipWatch,
-    onEnded: live.ended,
+    onEnded: events.live.ended,
     orchestrator,
     deliverTo: webhooks.errorWebhooks,
     logger,
@@ -223,16 +240,13 @@ async function compose(config: PolyphonyConfig, openedEngine: OpenedEngine, data
     loadPrices()
     await engine.takeQueued()
   }
-  const pruning = [startPruning(store.updates, config.updates.retentionMs), startPruningCallers(store)]
-  if (config.webhooks.length > 0) pruning.push(startPruningDeliveries(store.webhooks))
-
-  const { simulator, tokens } = models
-  const stopPruning = () => {
-    for (const stop of pruning) stop()
-  }
+  const stopPruning = startAllPruning(config, store)
   return {
     orchestrator,
-    conversations: new ConversationService({ threads, flows: store.flows, permissions }),
+    agents,
+    functions,
+    conversations,
+    files,
     permissions,
     dataSharing,
     providers,
@@ -243,7 +257,11 @@ async function compose(config: PolyphonyConfig, openedEngine: OpenedEngine, data
     idempotency: store.idempotency,
     webhooks: webhooks.service,
     schedules: schedules.service,
+    get services() {
+      return services.get()
+    },
     requestCounts: isDistributed(config, store) ? store.requestCounts : undefined,
+    events: events.service,
     telemetry,
     config,
     definitionSchema: parser.jsonSchema,
@@ -252,7 +270,7 @@ async function compose(config: PolyphonyConfig, openedEngine: OpenedEngine, data
       await ownership.resumeInterrupted()
       await engine.takeQueued()
     },
-    engineHealth: createQueueHealth({ engine, queue: store.queue, requirements }),
+    engineHealth: createQueueHealth({ engine, queue: store.queue, requirements: definitions.requirements }),
     startBackgroundWork() {
       loadPrices()
       webhooks.delivery.start()
@@ -261,6 +279,7 @@ async function compose(config: PolyphonyConfig, openedEngine: OpenedEngine, data
     close: createClose(
       closingSteps({
         schedules: schedules.claimer,
+        services,
         ownership,
         engine,
         executions,
@@ -268,10 +287,13 @@ async function compose(config: PolyphonyConfig, openedEngine: OpenedEngine, data
         stopPruning,
         updates,
         webhooks: webhooks.delivery,
+        events,
         budgets: flowBudgets,
         store,
-        simulator,
-        tokens,
+        providers,
+        simulator: models.simulator,
+        tokens: models.tokens,
+        recording,
       }),
     ),
   }
