@@ -29,30 +29,27 @@ export const analysisTemplate = defineTemplate({
     return {
       contextPolicy: { maxSharedTokens: 50_000 },
       steps: [
-        { id: 'facts', name: 'Facts', ...analyst, action: 'extract', system: FACTS, prompt: TEXT },
+        { id: 'facts', name: 'Facts', ...analyst, action: 'extract', prompt: `${TEXT}\n\n${FACTS}` },
         {
           id: 'logic',
           name: 'Logic',
           ...analyst,
           action: 'analyze',
-          system: LOGIC,
-          prompt: `${TEXT}\n\nThe facts found in it:\n${FOUND.facts}`,
+          prompt: `${TEXT}\n\nThe facts found in it:\n${FOUND.facts}\n\n${LOGIC}`,
         },
         {
           id: 'credibility',
           name: 'Credibility',
           ...analyst,
           action: 'evaluate',
-          system: CREDIBILITY,
-          prompt: `${TEXT}\n\nThe facts found in it:\n${FOUND.facts}\n\nThe examination of its logic:\n${FOUND.logic}`,
+          prompt: `${TEXT}\n\nThe facts found in it:\n${FOUND.facts}\n\nThe examination of its logic:\n${FOUND.logic}\n\n${CREDIBILITY}`,
         },
         {
           id: 'synthesis',
           name: 'Synthesis',
           ...(synthesizer ?? analyst),
           action: 'summarize',
-          system: SYNTHESIS,
-          prompt: `${TEXT}\n\nThe facts found in it:\n${FOUND.facts}\n\nThe examination of its logic:\n${FOUND.logic}\n\nThe assessment of its credibility:\n${FOUND.credibility}`,
+          prompt: `${TEXT}\n\nThe facts found in it:\n${FOUND.facts}\n\nThe examination of its logic:\n${FOUND.logic}\n\nThe assessment of its credibility:\n${FOUND.credibility}\n\n${SYNTHESIS}`,
         },
       ],
     }

@@ -19,6 +19,8 @@ const CRITIC = defaultModel('anthropic')
  *   (arXiv 2605.00914).
  * - The critic separates what must be fixed from matters of taste and approves when nothing must be fixed, so the loop
  *   ends on substance; the reviser may reject an issue that is wrong.
+ * - The prompts of critics and refiner begin with task and draft, and end with the role. Requests to one model then
+ *   begin alike, and the vendor's prompt cache serves what they share.
  *
  * Data sharing: the draft goes to the critics' providers, draft and reviews go to the refiner's. A provider that reads
  * the text of another must be allowed `allowCrossProviderContext`. With the default models the critic also refines, so
@@ -63,16 +65,14 @@ export const critiqueTemplate = defineTemplate({
           ...model,
           name: 'Critique',
           action: 'critique' as const,
-          system: CRITIC_ROLE,
-          prompt: 'The task was:\n{{ original | fence: "task" }}\n\nThe draft to review:\n{{ input | fence: "draft" }}',
+          prompt: `${MATERIAL}\n\n${CRITIC_ROLE}`,
         })),
         {
           id: 'refine',
           name: 'Refine',
           ...(refiner ?? refinerFor(generator, critic)),
           action: 'refine',
-          system: REFINER_ROLE,
-          prompt: `The task was:\n{{ original | fence: "task" }}\n\nThe draft:\n{{ input | fence: "draft" }}\n\nWhat the review found:\n${reviews}\n\nWrite the revised text.`,
+          prompt: `${MATERIAL}\n\nWhat the review found:\n${reviews}\n\n${REFINER_ROLE}`,
         },
       ],
     }
@@ -85,6 +85,8 @@ function refinerFor(generator: Target, [critic, ...others]: readonly Target[]): 
 }
 
 const isSame = (one: Target, other: Target): boolean => one.provider === other.provider && one.model === other.model
+
+const MATERIAL = 'The task was:\n{{ original | fence: "task" }}\n\nThe draft:\n{{ input | fence: "draft" }}'
 
 const CRITIC_ROLE = `You review a draft that someone else wrote for a task. You do not rewrite it.
 Check in this order: does it do what the task asks (every part, length and form included); is every statement true; does the reasoning hold; can the intended reader follow it.

@@ -5,8 +5,10 @@ import { analysisTemplate, createSequentialAnalysisFlow } from './analysis.ts'
 import { comparisonTemplate, createComparisonFlow } from './comparison.ts'
 import { consensusTemplate, createConsensusFlow } from './consensus.ts'
 import { createCritiqueFlow, critiqueTemplate } from './critique.ts'
+import { createDevelopmentFlow, developmentTemplate } from './development.ts'
 import { createQualityAssuranceFlow, qaTemplate } from './qa.ts'
 import { createRefinementFlow, refinementTemplate } from './refinement.ts'
+import { createResearchFlow, researchTemplate } from './research.ts'
 import { createConditionalRoutingFlow, routingTemplate } from './routing.ts'
 import type { TemplateFacts } from './template.ts'
 
@@ -15,8 +17,10 @@ export type { ComparisonOptions } from './comparison.ts'
 export type { ConsensusOptions } from './consensus.ts'
 export type { CritiqueOptions } from './critique.ts'
 export { DEFAULT_MODELS } from './default-models.ts'
+export type { DevelopmentOptions } from './development.ts'
 export type { QualityAssuranceOptions } from './qa.ts'
 export type { RefinementOptions } from './refinement.ts'
+export type { ResearchOptions } from './research.ts'
 export type { RoutingOptions } from './routing.ts'
 export type { ModelChoice, TemplateFacts, TemplateParameter } from './template.ts'
 export {
@@ -24,8 +28,10 @@ export {
   createConditionalRoutingFlow,
   createConsensusFlow,
   createCritiqueFlow,
+  createDevelopmentFlow,
   createQualityAssuranceFlow,
   createRefinementFlow,
+  createResearchFlow,
   createSequentialAnalysisFlow,
 }
 
@@ -38,6 +44,8 @@ const registry = [
   { template: routingTemplate, create: createConditionalRoutingFlow },
   { template: consensusTemplate, create: createConsensusFlow },
   { template: qaTemplate, create: createQualityAssuranceFlow },
+  { template: researchTemplate, create: createResearchFlow },
+  { template: developmentTemplate, create: createDevelopmentFlow },
 ] as const
 
 type Entry = (typeof registry)[number]

@@ -4,7 +4,7 @@ import { DEFAULT_PANEL, reviewerFor } from './default-models.ts'
 import { type ModelChoice, modelChoices } from './template.ts'
 
 /** Letters that stand for authors wherever one model reads the texts of several. */
-const ANONYMOUS_LABELS = ['A', 'B', 'C', 'D', 'E', 'F', 'G', 'H', 'I', 'J'] as const
+export const ANONYMOUS_LABELS = ['A', 'B', 'C', 'D', 'E', 'F', 'G', 'H', 'I', 'J'] as const
 
 /** Between 2 and 10 models that answer independently; by default one strong model of each vendor. */
 export const panelModels = modelChoices(2, ANONYMOUS_LABELS.length).default([...DEFAULT_PANEL])

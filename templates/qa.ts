@@ -31,15 +31,14 @@ export const qaTemplate = defineTemplate({
       contextPolicy: { maxSharedTokens: 50_000 },
       steps: [
         { id: 'generate', name: 'Text', ...generator, action: 'generate', prompt: 'original' },
-        { id: 'accuracy', name: 'Accuracy', ...checker, action: 'validate', system: ACCURACY, prompt: TEXT },
-        { id: 'clarity', name: 'Clarity', ...checker, action: 'evaluate', system: CLARITY, prompt: TEXT },
+        { id: 'accuracy', name: 'Accuracy', ...checker, action: 'validate', prompt: `${TEXT}\n\n${ACCURACY}` },
+        { id: 'clarity', name: 'Clarity', ...checker, action: 'evaluate', prompt: `${TEXT}\n\n${CLARITY}` },
         {
           id: 'verdict',
           name: 'Verdict',
           ...(reviewer ?? checker),
           action: 'evaluate',
-          system: VERDICT,
-          prompt: `${TEXT}\n\nThe accuracy check:\n{{ steps.accuracy.output | fence: "accuracy check" }}\n\nThe clarity check:\n{{ steps.clarity.output | fence: "clarity check" }}\n\n${SHAPE}`,
+          prompt: `${TEXT}\n\nThe accuracy check:\n{{ steps.accuracy.output | fence: "accuracy check" }}\n\nThe clarity check:\n{{ steps.clarity.output | fence: "clarity check" }}\n\n${VERDICT}\n\n${SHAPE}`,
         },
       ],
     }

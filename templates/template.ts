@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import type { DefinitionProblem, Target, WritableFlowDefinition } from '../src/domain/definition/flow-definition.ts'
-import { toPathText, toProblems } from '../src/domain/definition/problems.ts'
+import { toProblems } from '../src/domain/definition/problems.ts'
 import { withSuggestion } from '../src/domain/definition/suggestion.ts'
 import type { FlowType } from '../src/domain/vocabulary.ts'
 import { OrchestratorError } from '../src/errors/orchestrator-error.ts'
@@ -102,8 +102,9 @@ function toParameter(name: string, schema: z.ZodType): TemplateParameter {
 function invalidOptions(name: string, schema: z.ZodType, error: z.ZodError, options: unknown): OrchestratorError {
   const problems = error.issues.flatMap((issue) => {
     // The message of a union names what it accepts; the issues of its members would repeat that in fragments.
-    if (issue.code === 'invalid_union') return [{ path: toPathText(issue.path), message: issue.message }]
-    const found = toProblems(schema, [issue], options)
+    const { path, message } = issue
+    const whole: z.core.$ZodIssue = issue.code === 'invalid_union' ? { code: 'custom', path, message } : issue
+    const found = toProblems(schema, [whole], options)
     return issue.path.length === 0 && issue.code !== 'unrecognized_keys'
       ? found.map((one) => ({ ...one, path: 'options' }))
       : found
