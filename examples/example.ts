@@ -1,6 +1,6 @@
 import { realpathSync } from 'node:fs'
 import { pathToFileURL } from 'node:url'
-import { OrchestratorError } from 'polyphony'
+import { type FlowExecutionResult, OrchestratorError } from 'polyphony'
 
 /** Options of every example. */
 export interface ExampleOptions {
@@ -23,4 +23,14 @@ export async function runDirectly(moduleUrl: string, main: (options: ExampleOpti
     console.error(`${error.code}: ${error.message}\n${error.facts.remedy}`)
     process.exitCode = error.facts.exitCode
   }
+}
+
+/** Prints the ledger of a flow: tokens and cost of each step, and their sums. */
+export function logLedger({ steps, totalCost, totalTokens }: FlowExecutionResult, log: (line: string) => void): void {
+  for (const { stepId, status, provider, usage, cost, costSource, turns, attempts } of steps) {
+    const price = cost === undefined ? 'cost unknown' : `$${cost.toFixed(5)} (${costSource})`
+    const details = [`${usage?.totalTokens ?? 0} tokens`, price, ...(turns ? [`${turns} ${turns === 1 ? 'turn' : 'turns'}`] : [])]
+    log(`  ${stepId.padEnd(9)} ${attempts.length === 0 ? `${status}, no call` : `${provider}: ${details.join(', ')}`}`)
+  }
+  log(`  total     $${totalCost.toFixed(5)} for ${totalTokens} tokens`)
 }

@@ -9,21 +9,31 @@ import { main as permissionsExample } from './08-permissions.ts'
 import { main as costExample } from './09-cost.ts'
 import { main as ownProviderExample } from './10-own-provider.ts'
 import { main as approvalExample } from './11-approval.ts'
+import { main as functionsExample } from './12-functions.ts'
+import { main as researchExample } from './13-research.ts'
+import { main as invoiceExample } from './14-invoice.ts'
+import { main as supportExample } from './15-support.ts'
+import { main as codeReviewExample } from './16-code-review.ts'
 import type { ExampleOptions } from './example.ts'
 
 export type { ExampleOptions } from './example.ts'
 export {
   approvalExample,
+  codeReviewExample,
   conditionalExample,
   costExample,
   critiqueExample,
   errorsExample,
+  functionsExample,
+  invoiceExample,
   ownProviderExample,
   parallelExample,
   permissionsExample,
   refinementExample,
+  researchExample,
   sequentialExample,
   streamingExample,
+  supportExample,
 }
 
 /** One runnable example: `main` works without a key and resolves with the results that the example is about. */
@@ -47,4 +57,9 @@ export const examples: readonly Example[] = [
   { name: '09-cost', shows: 'prices, estimated cost, a hard limit', main: costExample },
   { name: '10-own-provider', shows: 'a provider of your own; cancel, resume, rerun', main: ownProviderExample },
   { name: '11-approval', shows: 'a flow that waits for a decision of a person', main: approvalExample },
+  { name: '12-functions', shows: 'functions as steps and as conditions, arguments with types', main: functionsExample },
+  { name: '13-research', shows: 'two vendors that search the web, numbered sources, a fact check', main: researchExample },
+  { name: '14-invoice', shows: 'a PDF read by two vendors, a question where they differ', main: invoiceExample },
+  { name: '15-support', shows: 'an agent with tools, of which one needs approval', main: supportExample },
+  { name: '16-code-review', shows: 'proposals that a function tests before the verdict', main: codeReviewExample },
 ]
