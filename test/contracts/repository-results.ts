@@ -80,7 +80,9 @@ export function describeResults({ store, thread, claimed, runningFlow }: StoreFi
               costSource: 'provider',
               pricesDate: '2026-01-01',
             }),
+            attempt(4, { cost: 0, costSource: 'cache', cached: true }),
           ],
+          origins: [{ kind: 'original_prompt' }, { kind: 'step_output', from: 'openai' }],
           sharing: [
             { kind: 'step_output', piece: 'draft', from: 'openai', to: 'anthropic', allowed: false, rule: 'no_policy' },
             { kind: 'original_prompt', piece: 'original', to: 'anthropic', allowed: true, rule: 'original_prompt' },

@@ -5,6 +5,8 @@ import { describeBackground } from './repository-background.ts'
 import { describeBudgets } from './repository-budgets.ts'
 import { describeCallers, newApiKey, newHash, newRequest } from './repository-callers.ts'
 import { describeConversations } from './repository-conversations.ts'
+import { describeEvents } from './repository-events.ts'
+import { describeFiles } from './repository-files.ts'
 import { describeFlows } from './repository-flows.ts'
 import { describeJournal } from './repository-journal.ts'
 import { describeLists } from './repository-lists.ts'
@@ -13,6 +15,7 @@ import { describeProviderRates } from './repository-provider-rates.ts'
 import { describeQueue } from './repository-queue.ts'
 import { describeRequestCounts } from './repository-request-counts.ts'
 import { describeResults } from './repository-results.ts'
+import { describeTurns } from './repository-turns.ts'
 import { describeUpdates } from './repository-updates.ts'
 import { describeUsage } from './repository-usage.ts'
 import { describeWaits } from './repository-waits.ts'
@@ -46,8 +49,10 @@ export function describeRepository(name: string, open: () => Promise<OpenedStore
     describeLists(fixture)
     describeJournal(fixture)
     describeResults(fixture)
+    describeTurns(fixture)
     describeUpdates(fixture)
     describeConversations(fixture)
+    describeFiles(fixture)
     describeOwners(fixture)
     describeQueue(fixture)
     describeWaits(fixture)
@@ -57,6 +62,7 @@ export function describeRepository(name: string, open: () => Promise<OpenedStore
     describeBudgets(() => store)
     describeProviderRates(() => store)
     describeRequestCounts(() => store)
+    describeEvents(() => store)
 
     test('keeps everything when it is closed and opened again', async (context) => {
       if (!opened.reopen) return context.skip('nothing survives the process in this store')

@@ -31,6 +31,16 @@ export const FIELD_TEXTS: Readonly<Record<string, FieldText>> = {
     example: 'contextPolicy: { shareConversationHistory: true }',
   },
   limits: { text: 'What the flow may spend or do, over all its executions.', example: 'limits: { maxCostUsd: 0.5 }' },
+  callerTools: {
+    text: 'Tools that the caller of the flow runs. The flow waits at a call of one for its result ([tools.md](tools.md#caller-tools)).',
+    example: 'callerTools: [{ name: weather }]',
+  },
+  'callerTools[].name': { text: 'Name for the model. Steps name the tool `caller/<name>`.', example: 'name: weather' },
+  'callerTools[].description': { text: 'What the tool does, for the model.', example: 'description: Weather of a city' },
+  'callerTools[].parameters': {
+    text: 'JSON Schema of the arguments, an object. Without it the tool has none.',
+    example: 'parameters: { type: object, properties: { city: { type: string } } }',
+  },
   maxExecutionTime: {
     text: 'Milliseconds for one execution. Over it the flow ends with `FLOW_TIMEOUT`.',
     example: 'maxExecutionTime: 600000',
@@ -50,6 +60,9 @@ export const FIELD_TEXTS: Readonly<Record<string, FieldText>> = {
     example: 'onError: (error) => console.error(error.code, error.stepId)',
     isCode: true,
   },
+  'onStepComplete.function': { text: 'Name of a registered function, in place of code.', example: 'function: noteStep' },
+  'onFlowComplete.function': { text: 'Name of a registered function, in place of code.', example: 'function: noteFlow' },
+  'onError.function': { text: 'Name of a registered function, in place of code.', example: 'function: noteError' },
   parallel: {
     text: 'Settings of the flow types `parallel` and `graph`.',
     example: 'parallel: { maxConcurrency: 2 }',
@@ -76,15 +89,19 @@ export const FIELD_TEXTS: Readonly<Record<string, FieldText>> = {
     example: 'action: critique',
   },
   'steps[].agent': {
-    text: 'A named entry of `agents` in the configuration: its model, system prompt and settings apply where the step says nothing.',
-    example: 'agent: editor',
+    text: 'A named agent: its model, system prompt and settings apply where the step says nothing. Built in are `frontend`, `backend`, `qa`, `debugger` and `coordinator`; `agents` in the configuration and `polyphony.agents.register` add more.',
+    example: 'agent: qa',
+  },
+  'steps[].needs': {
+    text: 'Capabilities, all of which the agent must have. Without `agent`, one that has them is chosen, by the weights of the agents; the same step always gets the same one.',
+    example: 'needs: [testing, review]',
   },
   'steps[].prompt': {
-    text: 'A Liquid template, or in code a function; `original` alone sends the prompt of the user. Default: an instruction for the action. What the prompt does not mention itself (the original, the input) is appended, outputs of models fenced.',
+    text: 'A Liquid template, `{ function: <name> }` for a registered function, or in code a function; `original` alone sends the prompt of the user. Default: an instruction for the action. What the prompt does not mention itself (the original, the input) is appended, outputs of models fenced.',
     example: 'prompt: \'Shorten this: {{ steps.draft.output | fence: "draft" }}\'',
   },
   'steps[].system': {
-    text: 'The system prompt: a Liquid template, or in code a function.',
+    text: 'The system prompt: a Liquid template, `{ function: <name> }`, or in code a function.',
     example: 'system: You are a careful editor.',
   },
   'steps[].inputFrom': {
@@ -149,6 +166,35 @@ export const FIELD_TEXTS: Readonly<Record<string, FieldText>> = {
     text: 'JSON Schema of the answer, or in code a zod schema. The value is `parsed` in the result; an answer that does not fit fails with `OUTPUT_INVALID`.',
     example: 'outputSchema: { type: object, properties: { total: { type: number } }, required: [total] }',
   },
+  'steps[].tools': {
+    text: 'Tools that the model may call: `function/<name>`, `<provider>/<operation>`, `<provider>/*`, `caller/<name>` for one of `callerTools`, or `hosted/<name>` for those that the vendor runs itself.',
+    example: 'tools: [function/lookupPrice, hosted/web_search]',
+  },
+  'steps[].maxTurns': { text: 'Most calls of the model in a step with tools. Without it: 8.', example: 'maxTurns: 4' },
+  'steps[].toolChoice': {
+    text: '`auto`: the model decides. `required`: its first turn must call a tool. `none`: no tool. Otherwise the name of the tool that the first turn must call.',
+    example: 'toolChoice: required',
+  },
+  'steps[].maxResultTokens': {
+    text: 'Most tokens of one tool result; a longer one is cut, with a note. Without it: 8,000.',
+    example: 'maxResultTokens: 2000',
+  },
+  'steps[].approveTools': {
+    text: 'Tools whose calls a user must approve; `true` for all. A tool may need approval by itself too.',
+    example: 'approveTools: [function/refund]',
+  },
+  'steps[].arguments': {
+    text: 'For `run`: the arguments, JSON whose strings are Liquid templates. A string that is one single output keeps the type of its value.',
+    example: 'arguments: { sku: "{{ steps.draft.parsed.sku }}" }',
+  },
+  'steps[].strict': {
+    text: 'Refuses the call before it costs anything where a setting, a schema or a file would be left out with a note.',
+    example: 'strict: true',
+  },
+  'steps[].cache': {
+    text: 'Whether an answer to an equal request is served again instead of a call, for `ttlMs` milliseconds (default: `answerCache.ttlMs`) and within a `scope`: `flow`, `user` (default) or `shared` by all users. See [caching](caching.md).',
+    example: 'cache: { ttlMs: 600000, scope: user }',
+  },
 
   'steps[].approval': {
     text: 'For `approve`: what is asked. The flow pauses until somebody decides; conditions read `steps.<id>.parsed.approved`.',
@@ -204,6 +250,23 @@ export const FIELD_TEXTS: Readonly<Record<string, FieldText>> = {
   'steps[].settings.maxTokens': { text: 'Most output tokens, reasoning included.', example: 'maxTokens: 800' },
   'steps[].settings.topP': { text: 'Share of the likeliest tokens that are considered.', example: 'topP: 0.9' },
   'steps[].settings.stopSequences': { text: 'Texts at which the answer ends.', example: 'stopSequences: [END]' },
+  'steps[].settings.reasoning': {
+    text: 'Effort of reasoning: `none`, `minimal`, `low`, `medium`, `high`, `max`, or `{ maxTokens }`.',
+    example: 'reasoning: low',
+  },
+  'steps[].settings.seed': { text: 'Seed of sampling, where the vendor takes one.', example: 'seed: 7' },
+  'steps[].settings.parallelToolCalls': {
+    text: 'Whether one turn may call several tools.',
+    example: 'parallelToolCalls: false',
+  },
+  'steps[].settings.cache': {
+    text: 'Caching of the prompt by the vendor: `auto` where it pays, `off`, or `{ ttl }`.',
+    example: 'cache: off',
+  },
+  'steps[].settings.options': {
+    text: 'Further fields of the request body, by provider id or kind; merged last. Fields that Polyphony sets are refused.',
+    example: 'options: { openai: { verbosity: low } }',
+  },
 
   'steps[].fallbacks[].provider': {
     text: 'Id of the provider, where `model` does not hold it. Default: the provider of the step.',
@@ -211,6 +274,10 @@ export const FIELD_TEXTS: Readonly<Record<string, FieldText>> = {
   },
   'steps[].fallbacks[].model': { text: 'The model, as in a step.', example: 'model: claude-opus-5-5' },
 
+  'contextPolicy.provenance': {
+    text: '`joined`: an output is shared only with providers that may see everything it was made from. `direct`: only its writer counts.',
+    example: 'provenance: direct',
+  },
   'contextPolicy.shareConversationHistory': {
     text: 'Offers the earlier messages of the thread to the steps.',
     example: 'shareConversationHistory: true',

@@ -1,3 +1,4 @@
+import type { AgentPreset } from '../../src/domain/agents/agent.ts'
 import type { DefinitionProblem } from '../../src/domain/definition/flow-definition.ts'
 import { createDefinitionParser, type DefinitionParserOptions } from '../../src/domain/definition/parser.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
@@ -5,8 +6,12 @@ import { compileCondition } from '../../src/prompts/conditions/condition.ts'
 import { compileTemplate } from '../../src/prompts/template.ts'
 import { caught } from './caught.ts'
 
+type TestParserOptions = Partial<Omit<DefinitionParserOptions, 'agents'>> & {
+  readonly agents?: Readonly<Record<string, AgentPreset>>
+}
+
 /** A parser with every flow type, none of which has rules of its own unless given. */
-export const createTestParser = (options: Partial<DefinitionParserOptions> = {}) =>
+export const createTestParser = ({ agents = {}, ...options }: TestParserOptions = {}) =>
   createDefinitionParser({
     flowTypes: [
       { type: 'sequential' },
@@ -20,6 +25,7 @@ export const createTestParser = (options: Partial<DefinitionParserOptions> = {})
       template: (source) => compileTemplate(source).references,
       condition: (source) => compileCondition(source).references,
     },
+    agents: { byId: new Map(Object.entries(agents)) },
     ...options,
   })
 

@@ -1,5 +1,5 @@
 import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http'
-import type { Server } from 'node:net'
+import { connect, createServer as createTcpServer, type Server } from 'node:net'
 
 export interface LoopbackRequest {
   readonly method: string
@@ -42,6 +42,23 @@ export async function createLoopback(play: (request: LoopbackRequest) => unknown
     url: `http://127.0.0.1:${port}`,
     close() {
       server.closeAllConnections()
+      return new Promise((resolve) => server.close(() => resolve()))
+    },
+  }
+}
+
+/**
+ * An address that refuses connections until it is closed. A connection goes out from its port, so that the system gives
+ * the port to no server meanwhile.
+ */
+export async function createRefusedAddress(): Promise<Loopback> {
+  const server = createTcpServer()
+  const socket = connect(await listenOnLoopback(server), '127.0.0.1')
+  await new Promise((resolve) => socket.once('connect', resolve))
+  return {
+    url: `http://127.0.0.1:${socket.localPort}`,
+    close() {
+      socket.destroy()
       return new Promise((resolve) => server.close(() => resolve()))
     },
   }

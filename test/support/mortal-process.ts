@@ -1,16 +1,18 @@
 import { systemClock } from '../../src/async/clock.ts'
-import { createInspection } from '../../src/composition/create-inspection.ts'
+import { createAgents } from '../../src/composition/create-agents.ts'
+import { createConversations } from '../../src/composition/create-conversations.ts'
 import { createModels } from '../../src/composition/create-models.ts'
 import { createParser } from '../../src/composition/create-parser.ts'
 import { createPolicies } from '../../src/composition/create-policies.ts'
-import { createRuns } from '../../src/composition/create-runs.ts'
-import { createSteps } from '../../src/composition/create-steps.ts'
-import { createStoredFlows } from '../../src/composition/create-stored-flows.ts'
-import { createUpdates } from '../../src/composition/create-updates.ts'
-import { createWaiting } from '../../src/composition/create-waiting.ts'
+import { createInspection } from '../../src/composition/flows/create-inspection.ts'
+import { createRuns } from '../../src/composition/flows/create-runs.ts'
+import { createSteps } from '../../src/composition/flows/create-steps.ts'
+import { createStoredFlows } from '../../src/composition/flows/create-stored-flows.ts'
+import { createUpdates } from '../../src/composition/flows/create-updates.ts'
+import { createWaiting } from '../../src/composition/flows/create-waiting.ts'
 import { openEngine } from '../../src/composition/open-engine.ts'
+import { withFunctions } from '../../src/composition/operations/load-functions.ts'
 import { loadConfig, type PolyphonyConfigInput } from '../../src/config/config.ts'
-import { ConversationService } from '../../src/conversations/conversation-service.ts'
 import type { ModelRequest } from '../../src/domain/execution/model-call.ts'
 import { executors } from '../../src/executors/registry.ts'
 import { BudgetService } from '../../src/orchestrator/budgets/budget-service.ts'
@@ -18,9 +20,13 @@ import { createFlowBudgets } from '../../src/orchestrator/budgets/flow-budgets.t
 import { OrchestratorService } from '../../src/orchestrator/orchestrator-service.ts'
 import { createScriptedProvider, type ScriptedReply } from '../../src/providers/scripted.ts'
 import type { Store } from '../../src/repositories/repository.ts'
+import { createToolProvider, type ToolSpec } from './tool-world.ts'
 
-/** A moment at which a process may die. `write`: before the write reaches the store. `written`: after it. */
-export type Moment = 'write' | 'written' | 'request' | 'answer'
+/**
+ * A moment at which a process may die. `write`: before the write reaches the store. `written`: after it. `tool`: before
+ * the effect of a tool. `effect`: after it.
+ */
+export type Moment = 'write' | 'written' | 'request' | 'answer' | 'tool' | 'effect'
 
 export interface MortalProcessOptions {
   readonly store: Store
@@ -28,13 +34,15 @@ export interface MortalProcessOptions {
   readonly diesAt: (moment: Moment) => boolean
   readonly reply: (request: ModelRequest) => ScriptedReply | Promise<ScriptedReply>
   readonly config?: PolyphonyConfigInput
+  /** Operations of the provider `function`. */
+  readonly tools?: Readonly<Record<string, ToolSpec>>
 }
 
 /**
  * A process on a shared store that dies without a trace: from then on nothing that it waits for settles, and it neither
  * writes nor calls.
  */
-export async function openMortalProcess({ store, diesAt, reply, config: given }: MortalProcessOptions) {
+export async function openMortalProcess({ store, diesAt, reply, config: given, tools = {} }: MortalProcessOptions) {
   let die = () => {}
   const death = new Promise<'died'>((resolve) => {
     die = () => resolve('died')
@@ -67,19 +75,52 @@ export async function openMortalProcess({ store, diesAt, reply, config: given }:
       return at('answer') ? never() : reply(request)
     },
   })
+  const mortalTool = ({ run, ...spec }: ToolSpec): ToolSpec => ({
+    ...spec,
+    run: async (given, call) => {
+      if (isDead || at('tool')) return never()
+      const value = await run(given, call)
+      await new Promise<void>((resolve) => setImmediate(resolve))
+      return isDead || at('effect') ? never() : value
+    },
+  })
+  const functions = createToolProvider(
+    'function',
+    Object.fromEntries(Object.entries(tools).map(([name, spec]) => [name, mortalTool(spec)])),
+  )
   const now = () => new Date()
-  const config = await loadConfig(
-    { database: 'memory://', providers: { scripted: provider }, retry: { baseDelayMs: 0 }, ...given },
+  const loaded = await loadConfig(
+    {
+      database: 'memory://',
+      // Functions of the configuration take the place of the double.
+      providers: { scripted: provider, ...(given?.functions === undefined && { function: functions }) },
+      retry: { baseDelayMs: 0 },
+      ...given,
+    },
     { env: {}, cwd: '/nonexistent' },
   )
+  const config = await withFunctions(loaded)
   const ownStore = { ...store, journal }
-  const parser = createParser(config.agents)
-  const models = createModels(config, { warn: () => {} })
+  const agents = createAgents(config)
+  const parser = createParser(agents.presets)
+  const serviceCalls = () => {
+    throw new Error('Expected no call to a service')
+  }
+  const models = createModels(config, { warn: () => {}, serviceCalls })
   const { dataSharing, permissions } = createPolicies(config, ownStore)
-  const flows = createStoredFlows({ store: ownStore, permissions, parser, now })
+  const { conversations, attachments } = createConversations(config, ownStore, permissions)
+  const flows = createStoredFlows({ store: ownStore, permissions, parser, agents, functions: { version: () => 0 }, models, now })
   const ownerId = `owner-${Math.random()}`
   const updates = createUpdates({ config, store: ownStore, ownerId, now })
-  const steps = createSteps({ config, models, dataSharing, threads: store.threads, now })
+  const steps = createSteps({
+    config,
+    models,
+    dataSharing,
+    threads: store.threads,
+    files: store.files,
+    storeFiles: attachments,
+    now,
+  })
   const budgets = new BudgetService({ repository: store.budgets, budgets: [], now })
   const flowBudgets = createFlowBudgets({
     repository: store.budgets,
@@ -93,6 +134,7 @@ export async function openMortalProcess({ store, diesAt, reply, config: given }:
     config,
     store: ownStore,
     providers: models.providers,
+    pools: models.pools,
     steps,
     updates,
     definitions: flows.definitions,
@@ -107,6 +149,7 @@ export async function openMortalProcess({ store, diesAt, reply, config: given }:
   const orchestrator = new OrchestratorService({
     store: ownStore,
     ...flows,
+    attachments,
     ...createInspection({ parser, models, dataSharing, budgets }),
     executions,
     executeOneStep,
@@ -117,6 +160,5 @@ export async function openMortalProcess({ store, diesAt, reply, config: given }:
     executorOf: (type) => executors[type],
     now,
   })
-  const conversations = new ConversationService({ threads: store.threads, flows: store.flows, permissions })
   return { orchestrator, conversations, death, sent, cancelAll: registry.cancelAll }
 }

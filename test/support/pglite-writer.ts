@@ -1,3 +1,5 @@
+import { randomUUID } from 'node:crypto'
+import { createEventBus } from '../../src/events/bus.ts'
 import { openStore } from '../../src/repositories/database.ts'
 import { lockDirectory } from '../../src/repositories/postgres/embedded/directory-lock.ts'
 import { newClaim, newFlow, newThread, stepResult, update } from './stored-data.ts'
@@ -11,13 +13,16 @@ if (mode === 'hold') {
   tell('locked')
   setInterval(() => undefined, 1_000)
 } else {
-  const { journal, threads } = await openStore({ url: place })
+  const { journal, threads, events } = await openStore({ url: place })
+  const bus = createEventBus({ log: events, recent: 0, recentBytes: 0, now: () => new Date(), newId: randomUUID, warn: () => {} })
   const writeFlow = async () => {
     const thread = newThread()
     await threads.create(thread)
     const flow = newFlow(thread.id)
     await journal.createFlow(flow)
     tell('flow', flow.id)
+    const { seq, id } = await bus.publish({ type: 'flow_made', source: 'test', data: { flowId: flow.id } })
+    tell('event', String(seq), id)
     const claimed = await journal.claim(newClaim(flow.id))
     if (!('epoch' in claimed)) throw new Error('Expected to win the claim')
     for (let step = 1; step <= 3; step++) {

@@ -2,14 +2,14 @@ import { createHash } from 'node:crypto'
 import { exportDatabase, importDatabase } from '../../src/repositories/database.ts'
 
 /** All data of a database as the text of a file. */
-export async function exportText(url: string, includeRunning = false): Promise<string> {
+export async function exportText(url: string, includeRunning = false, maxBytesPerLine?: number): Promise<string> {
   const chunks: string[] = []
   await exportDatabase(
     url,
     async (given) => {
       for await (const chunk of given) chunks.push(chunk)
     },
-    { program: '0.0.0-test', includeRunning },
+    { program: '0.0.0-test', includeRunning, maxBytesPerLine },
   )
   return chunks.join('')
 }

@@ -1,0 +1,44 @@
+import {
+  Agent,
+  type AgentOptions,
+  createScriptedProvider,
+  type ModelRequest,
+  Orchestrator,
+  type OrchestratorConfig,
+  type PolyphonyConfigInput,
+} from 'polyphony'
+import { onTestFinished } from 'vitest'
+
+type Replies = Parameters<typeof createScriptedProvider>[0]['replies']
+
+/** A started orchestrator over a Polyphony in memory with scripted providers, by id; it stops when its test ends. */
+export async function openOrchestrator(
+  providers: Readonly<Record<string, Replies>>,
+  config: OrchestratorConfig = {},
+  polyphony: PolyphonyConfigInput = {},
+): Promise<Orchestrator> {
+  const scripted = Object.entries(providers).map(([id, replies]) => [id, createScriptedProvider({ id, replies })])
+  const orchestrator = new Orchestrator({
+    ...config,
+    polyphony: { database: 'memory://', ...polyphony, providers: Object.fromEntries(scripted) },
+  })
+  onTestFinished(() => orchestrator.stop())
+  await orchestrator.start()
+  return orchestrator
+}
+
+/** An agent of the model `alpha/<id>`. */
+export const agent = (id: string, more: Partial<AgentOptions> = {}): Agent =>
+  new Agent({ id, name: `Agent ${id}`, instructions: `You are ${id}.`, model: `alpha/${id}`, ...more })
+
+/** System prompt and messages of a request. */
+export const textOf = ({ system, messages }: ModelRequest): string => JSON.stringify([system, messages])
+
+/** A promise with the function that resolves it. */
+export function createGate() {
+  let open: () => void = () => undefined
+  const opened = new Promise<void>((resolve) => {
+    open = resolve
+  })
+  return { opened, open }
+}
