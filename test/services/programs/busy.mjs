@@ -1,0 +1,3 @@
+// Computes without an end.
+process.stdout.write('ready\n')
+while (true) Math.sqrt(Math.random())
