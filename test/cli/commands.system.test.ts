@@ -153,7 +153,7 @@ describe('run', () => {
       )
       answers(`safe ${ESCAPE}]0;owned\u0007${ESCAPE}[2Jtext\u009b31m\u202edone`)
       const { exitCode, stdout, stderr } = await run(
-        ['run', 'hostile.yaml', '-', '--set', 'topic=rain', '--database', 'memory://'],
+        ['run', 'hostile.yaml', '-', '--set', 'topic=rain', '--allow-sharing', '--database', 'memory://'],
         { stdin: 'A haiku' },
       )
       await vendor.close()

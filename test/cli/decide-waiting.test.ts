@@ -3,6 +3,7 @@ import { decideWaiting, type Prompts } from '../../src/cli/questions/decide-wait
 import type { Terminal } from '../../src/cli/terminal.ts'
 import { approve, generate, startPaused } from '../orchestrator/waiting/waiting-flows.ts'
 import { type ScriptedFlow, scripted, USER } from '../support/scripted-flow.ts'
+import { calling } from '../support/tool-world.ts'
 
 let given: ScriptedFlow
 beforeEach(async () => {
@@ -86,4 +87,28 @@ test('nobody at the terminal is asked for the decision of somebody else', async 
   await expect(
     decideWaiting(createTerminal().context, given.polyphony, { flowId, userId: USER }, answering('approve')),
   ).rejects.toMatchObject({ code: 'FLOW_PAUSED' })
+})
+
+test('a flow that waits for the result of a tool stays paused, and the error names the command that brings it', async () => {
+  const asking = await scripted([calling(['weather', {}]), 'sunny'])
+  const { polyphony, threadId } = asking
+  const steps = [generate('answer', { tools: ['caller/weather'] })]
+  const { flowId, end } = await startPaused(polyphony, threadId, {
+    name: 'caller',
+    type: 'sequential',
+    callerTools: [{ name: 'weather' }],
+    steps,
+  })
+  const [wait] = await polyphony.orchestrator.listWaiting(USER)
+  await expect(
+    decideWaiting(createTerminal().context, polyphony, { flowId, userId: USER }, answering('approve')),
+  ).rejects.toMatchObject({
+    code: 'FLOW_PAUSED',
+    message: expect.stringMatching(
+      new RegExp(`waits for the result of a tool:\\n.*signal-event weather --correlation ${wait?.correlation}$`),
+    ),
+  })
+  await polyphony.orchestrator.signalEvent(USER, { event: 'weather', correlation: wait?.correlation, data: 'warm' })
+  expect(await end).toMatchObject({ finalOutput: 'sunny' })
+  await polyphony.close()
 })

@@ -167,8 +167,16 @@ test('the command line starts with commander alone: everything else is loaded by
     'config/decode-text.ts',
     'config/version.ts',
     'domain/blank-text.ts',
+    'domain/control-characters.ts',
     'domain/users/api-key.ts',
     'domain/vocabulary.ts',
+    'system/error-code.ts',
+    'system/private-directory.ts',
+    'system/process-table.ts',
+    'system/processes.ts',
+    'system/ps.ts',
+    'system/server-file.ts',
+    'system/stat.ts',
     'system/supervised-processes.ts',
   ])
 })

@@ -107,7 +107,7 @@ test(
     const wrong = [
       [['revoke', token], 4, /^KEY_NOT_FOUND: /],
       [['revoke', '0123456789abcdef'], 4, /^KEY_NOT_FOUND: .*0123456789abcdef/],
-      [['create', '--scope', 'admin'], 2, /^INPUT_INVALID: .*scope.*read, write, execute, share, metrics/],
+      [['create', '--scope', 'admin'], 2, /^INPUT_INVALID: .*scope.*read, write, execute, share, metrics, operate/],
       [['create', '--expires', '0'], 2, /^INPUT_INVALID: .*expected 1 to 36500 days/],
       [['create', '--expires', '2001-01-01'], 2, /^INPUT_INVALID: .*expires/],
       [['create', '--expires', 'tomorrow'], 2, /^INPUT_INVALID: .*expires/],

@@ -1,6 +1,6 @@
 import { beforeEach, expect, test } from 'vitest'
 import { createProgram } from '../../src/cli/program.ts'
-import type { Services } from '../../src/cli/services.ts'
+import type { CommandServices } from '../../src/cli/services.ts'
 import { loadConfig, type PolyphonyConfigInput } from '../../src/config/config.ts'
 
 const opened: string[] = []
@@ -15,7 +15,7 @@ const services = {
   loadConfig: (flags: PolyphonyConfigInput) => loadConfig(given, { flags, env: {}, cwd: '/nonexistent' }),
   open: open('a worker'),
   serve: open('a server'),
-} as unknown as Services
+} as unknown as CommandServices
 const terminal = { print: () => undefined, printJson: () => undefined }
 
 beforeEach(() => {

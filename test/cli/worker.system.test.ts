@@ -192,7 +192,10 @@ test('a server with workers restarts one that died, reports its queue, and ends 
   const dead = await killed
   expect(dead).not.toBe(server.pid)
   const health = await (await fetch(`${url}/health`)).json()
-  expect(health).toMatchObject({ status: 'ok', engine: { engine: 'bullmq', ok: true, running: 0, queued: expect.any(Number) } })
+  expect(health).toMatchObject({
+    status: 'healthy',
+    engine: { engine: 'bullmq', ok: true, running: 0, queued: expect.any(Number) },
+  })
   await flow.ended
   expect(callsOf('served')).toEqual([1, 2, 1])
   answerMs = 1_000
@@ -229,7 +232,11 @@ test(
     const response = await fetch(healthUrl)
     expect(response.status).toBe(200)
     const body = toAnswer(await response.json())
-    expect(body).toMatchObject({ status: 'ok', database: 'up', engine: { engine: 'bullmq', ok: true, running: 0, queued: 1 } })
+    expect(body).toMatchObject({
+      status: 'healthy',
+      database: 'up',
+      engine: { engine: 'bullmq', ok: true, running: 0, queued: 1 },
+    })
     expect(body.engine.unrunnable).toEqual([{ name: coded.name, version: '1', flows: 1 }])
     expect(JSON.parse(await logged)).toMatchObject({ level: 'warn', definitions: [`${coded.name}@1`] })
     process.kill(idle.pid, 'SIGTERM')

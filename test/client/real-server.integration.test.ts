@@ -11,6 +11,7 @@ import {
 import { createScriptedProvider } from '../../src/providers/scripted.ts'
 import { type RunningServer, runServer } from '../server/running-server.ts'
 import { rejection } from '../support/caught.ts'
+import { until } from '../support/flows.ts'
 import { createCuttingProxy } from './cutting-proxy.ts'
 
 const hasty: Partial<ClientOptions> = { wait: async () => {}, WebSocket }
@@ -238,4 +239,33 @@ test('a loop continues with the next server after its server has stopped', async
   expect(textOf(updates)).toBe(reply)
   expect(updates.map(({ seq }) => seq)).toEqual(updates.map((_, index) => index + 1))
   expect(PolyphonyError.is(undefined)).toBe(false)
+})
+
+test('events are published, listed and followed over lost connections, in order and once', { timeout: 60_000 }, async () => {
+  const server = await runServer()
+  const proxy = await createCuttingProxy(server.url, (connection) => (connection < 4 ? 2_500 : undefined))
+  onTestFinished(() => proxy.close())
+  const client = clientOf(proxy)
+  const direct = clientOf(server)
+  await direct.events.publish({ type: 'order_paid', data: { index: 0 } })
+  const seen: number[] = []
+  const abort = new AbortController()
+  const following = (async () => {
+    // A type of an event may be the name of a frame of the stream.
+    for await (const { seq } of client.events.follow({ type: ['order_*', 'problem'], signal: abort.signal })) {
+      if (seen.push(seq) === 40) return
+    }
+  })()
+  await until(() => server.polyphony.events.stats().handlers === 1)
+  for (let index = 1; index <= 40; index++) {
+    await direct.events.publish({ type: index % 2 ? 'order_paid' : 'problem', data: { index } })
+  }
+  await following
+  abort.abort()
+  expect(proxy.connections).toBeGreaterThan(2)
+  expect(seen).toEqual(Array.from({ length: 40 }, (_, index) => index + 2))
+  const { items, lastSeq } = await direct.events.list({ type: 'order_*', afterSeq: 1, limit: 3 })
+  expect([items.map(({ seq }) => seq), lastSeq]).toEqual([[2, 4, 6], 6])
+  const refused = direct.events.publish({ type: 'service_state', data: null, source: 'flow' })
+  expect(await rejection(refused)).toMatchObject({ code: expect.stringMatching(/PERMISSION_DENIED|EVENT_INVALID/) })
 })

@@ -104,6 +104,7 @@ export async function createSocketServer(): Promise<SocketServer> {
         for (const answer of scripted) send(answer)
         return
       }
+      if (!('flowId' in frame)) return
       const { requestId, flowId } = frame
       if (frame.type === 'subscribe') {
         send({ type: 'subscribed', requestId, flowId, afterSeq: frame.afterSeq })

@@ -17,7 +17,7 @@ async function runHangingFlow() {
   const flow = (await running.send('POST', '/api/v1/flows', { body: { threadId: thread.id, definition: DEFINITION } })).json
   const path = `/api/v1/flows/${flow.id}`
   const isUnderWay = async () => {
-    while ((await running.send('GET', `${path}/status`)).json.status !== 'RUNNING');
+    while ((await running.send('GET', `${path}/status`)).json.status !== 'RUNNING') await delay(20)
   }
   return { ...running, path, isUnderWay }
 }

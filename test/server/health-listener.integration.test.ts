@@ -4,7 +4,7 @@ import { type HealthListenerOptions, listenForHealth } from '../../src/server/he
 import { rejection } from '../support/caught.ts'
 import { runServer } from './running-server.ts'
 
-const engine = { engine: 'bullmq', ok: true, running: 1, queued: 2, problem: 'the clock is wrong', unrunnable: [] }
+const engine = { engine: 'bullmq', ok: true, running: 1, queued: 2, active: 4, problem: 'the clock is wrong', unrunnable: [] }
 
 async function listen(options: Partial<HealthListenerOptions> = {}) {
   const listener = await listenForHealth({
@@ -39,7 +39,13 @@ test('a probe tells the problem of the engine', async () => {
   const { url } = await listen()
   const response = await fetch(url)
   expect(response.status).toBe(200)
-  expect(await response.json()).toMatchObject({ status: 'ok', database: 'up', version: '1.2.3', engine })
+  expect(await response.json()).toMatchObject({
+    status: 'healthy',
+    active_workflows: 4,
+    database: 'up',
+    version: '1.2.3',
+    engine,
+  })
 })
 
 test('a probe fails while the database does not answer, and without the engine', async () => {

@@ -1,5 +1,7 @@
 import type { Socket } from 'node:net'
+import { WebSocket } from 'ws'
 import type { PolyphonyConfigInput } from '../../src/config/config.ts'
+import { SOCKET_CLOSE } from '../../src/protocol/socket.ts'
 import { createScriptedProvider } from '../../src/providers/scripted.ts'
 import { createHttpServer } from '../../src/server/server.ts'
 import { openTestPolyphony } from '../support/polyphony.ts'
@@ -36,6 +38,12 @@ server.app.server.on('connection', (socket: Socket) => {
   sockets.add(socket)
   socket.once('close', () => sockets.delete(socket))
 })
+let slowSockets = 0
+const { close } = WebSocket.prototype
+WebSocket.prototype.close = function (code, reason) {
+  if (code === SOCKET_CLOSE.slow.code) slowSockets += 1
+  return close.call(this, code, reason)
+}
 let mostBytes = 0
 let mostWaitingBytes = 0
 const look = () => {
@@ -48,7 +56,14 @@ const memory = (): ServerMemory => {
   look()
   let waitingBytes = 0
   for (const { writableLength } of sockets) waitingBytes += writableLength
-  return { rssBytes: process.memoryUsage.rss(), mostBytes, waitingBytes, mostWaitingBytes, connections: sockets.size }
+  return {
+    rssBytes: process.memoryUsage.rss(),
+    mostBytes,
+    waitingBytes,
+    mostWaitingBytes,
+    connections: sockets.size,
+    slowSockets,
+  }
 }
 process.on('message', (question) => {
   if (question === 'rest') {

@@ -17,6 +17,8 @@ export interface ServerMemory {
   /** The most of one connection since the last `rest`. */
   readonly mostWaitingBytes: number
   readonly connections: number
+  /** WebSockets that were sent the closing frame of a slow reader. */
+  readonly slowSockets: number
 }
 
 export interface ServerProcess {

@@ -145,6 +145,8 @@ async function open(slowAfterMs = 1_000_000, cancelFlow: () => Promise<never> = 
   }
   const connection = createConnection(webSocket, line.stream, LOCAL_CALLER, {
     subscriptions,
+    events: { follow: neverCalled, list: neverCalled, newestSeq: neverCalled },
+    serviceFeed: { subscribe: () => () => {}, count: () => 0 },
     orchestrator: { startFlow: neverCalled, cancelFlow, signal: neverCalled },
     settings,
   })

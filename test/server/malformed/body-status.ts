@@ -1,5 +1,6 @@
-import type * as z from 'zod'
+import * as z from 'zod'
 import { templateArguments } from '../../../src/protocol/catalogue.ts'
+import { publishedEvent } from '../../../src/protocol/event.ts'
 import { execution, flowToCheck, newFlow, rerun, stepExecution } from '../../../src/protocol/flow.ts'
 import { newSharingPolicy } from '../../../src/protocol/sharing.ts'
 import { newMessage, newPermission, newThread } from '../../../src/protocol/thread.ts'
@@ -16,7 +17,7 @@ export const BODY_SCHEMAS: Readonly<Record<string, z.ZodType>> = {
   'POST /api/v1/flows/:flowId/execute': execution,
   'POST /api/v1/flows/:flowId/steps/:stepId/execute': stepExecution,
   'POST /api/v1/flows/:flowId/steps/:stepId/signal': stepAnswer,
-  'POST /api/v1/events': newEvent,
+  'POST /api/v1/events': z.union([newEvent, publishedEvent]),
   'POST /api/v1/flows/:flowId/rerun': rerun,
   'POST /api/v1/templates/:name/instantiate': templateArguments,
 }

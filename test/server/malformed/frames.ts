@@ -15,6 +15,8 @@ export function malformedMessage({ flowId, failingFlowId }: KnownIds): fc.Arbitr
   const valid: readonly ClientFrameInput[] = [
     { type: 'subscribe', flowId, afterSeq: 0, requestId: 'r' },
     { type: 'unsubscribe', flowId, requestId: 'r' },
+    { type: 'subscribe_events', requestId: 'r', filter: { type: ['service_*'], correlationId: flowId }, afterSeq: 0 },
+    { type: 'unsubscribe_events', requestId: 'r' },
     {
       type: 'execute',
       flowId: failingFlowId,

@@ -26,7 +26,11 @@ const ANSWER_WITHIN_MS = 20_000
 const MOST_MS = 600_000
 const SHOWN_FAULTS = 10
 
-/** The answer, read to its end. */
+/** Whether a stream of events ends only with its client: of the event log, and of a log that is followed. */
+const isEndless = (target: string, contentType = ''): boolean =>
+  contentType.startsWith('text/event-stream') && /^\/api\/v1\/(events|services\/[^/]+\/logs)(\?|$)/.test(decoded(target))
+
+/** The answer, read to its end if it has one. */
 function sendOver(agent: Agent, url: string, { method, target, headers, body }: MalformedRequest): Promise<SeenAnswer> {
   return new Promise((resolve, reject) => {
     const { hostname, port } = new URL(url)
@@ -34,6 +38,11 @@ function sendOver(agent: Agent, url: string, { method, target, headers, body }: 
     const options = { agent, hostname, port, method, path: target, headers: { ...headers, ...length } }
     const request = httpRequest(options, (response) => {
       const pieces: Buffer[] = []
+      if (response.statusCode === 200 && isEndless(target, response.headers['content-type'])) {
+        resolve({ status: 200, contentType: 'text/event-stream', body: '' })
+        request.destroy()
+        return
+      }
       response.on('data', (piece: Buffer) => pieces.push(piece))
       response.on('error', reject)
       response.on('end', () => {

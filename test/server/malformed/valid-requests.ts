@@ -71,7 +71,10 @@ const bodiesOf = ({ threadId, flowId }: KnownIds): Readonly<Record<string, reado
   ],
   'POST /api/v1/flows/:flowId/steps/:stepId/execute': [{ input: 'hello' }],
   'POST /api/v1/flows/:flowId/steps/:stepId/signal': [{ approved: true, edit: 'a text', data: { a: 1 }, hash: 'a hash' }],
-  'POST /api/v1/events': [{ event: 'paid', correlation: 'order-1', data: { a: 1 } }],
+  'POST /api/v1/events': [
+    { event: 'paid', correlation: 'order-1', data: { a: 1 } },
+    { type: 'order_paid', data: 1 },
+  ],
   'POST /api/v1/flows/:flowId/rerun': [{ fromStep: 'check', input: 'again' }],
   'POST /api/v1/templates/:name/instantiate': [{ parameters: {} }],
   'POST /v1/chat/completions': [

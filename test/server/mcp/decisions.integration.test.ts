@@ -1,5 +1,7 @@
 import { Client, type ElicitResult, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
 import { describe, expect, onTestFinished, test } from 'vitest'
+import { createScriptedProvider } from '../../../src/providers/scripted.ts'
+import { calling } from '../../support/tool-world.ts'
 import { decisionFlow, eventFlow, runPausedServer } from '../waiting/paused-server.ts'
 import { connect, REVISIONS, toToolUser } from './mcp-client.ts'
 
@@ -84,6 +86,20 @@ test('nobody is asked for the decision of somebody else, without the scope, or f
     isError: true,
   })
   expect([asked, limited.asked]).toEqual([[], []])
+})
+
+test('the result of a caller tool is no decision: the model is told the call, and passes the result on with a tool', async () => {
+  const provider = createScriptedProvider({ replies: [calling(['weather', { city: 'Rome' }]), 'sunny'] })
+  const { url, keyOf, pause } = await runPausedServer({ providers: { scripted: provider } })
+  const { call, asked } = await connectWithForms(url, await keyOf('ada'), [])
+  const step = { id: 'answer', model: 'scripted/m', action: 'generate', tools: ['caller/weather'] } as const
+  const callerTools = [{ name: 'weather', parameters: { type: 'object' } }]
+  const { flowId, hash, end } = await pause('ada', { name: 'caller', type: 'sequential', callerTools, steps: [step] })
+  const { text } = await call('follow_flow', { flowId })
+  expect(text).toMatch(/waits for the result of the tool "weather" .*"city": "Rome"/s)
+  expect(asked).toEqual([])
+  await call('answer_waiting', { flowId, path: 'answer@1.1', hash, data: 'warm' })
+  expect(await end).toMatchObject({ finalOutput: 'sunny', steps: [{ toolCalls: [{ output: 'warm' }] }] })
 })
 
 test('forged answers of forms decide only what the caller may decide, and only what was shown', async () => {

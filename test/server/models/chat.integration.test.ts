@@ -334,9 +334,12 @@ test.each([
 })
 
 const tool = { type: 'function' as const, function: { name: 'f', parameters: {} } }
+const custom = { type: 'custom' as const, custom: { name: 'f' } }
 const PNG = { type: 'image_url' as const, image_url: { url: 'https://example.com/a.png' } }
 test.each([
-  ['tools', { tools: [tool] }, 'unsupported_parameter', 'tools'],
+  ['a tool that OpenAI runs', { tools: [custom] }, 'unsupported_value', 'tools[0].type'],
+  ['a tool without a name', { tools: [{ ...tool, function: { name: ' ' } }] }, 'invalid_value', 'tools[0].function.name'],
+  ['a tool twice', { tools: [tool, tool] }, 'invalid_value', 'tools'],
   ['functions', { functions: [{ name: 'f' }] }, 'unsupported_parameter', 'functions'],
   ['several answers', { n: 2 }, 'unsupported_value', 'n'],
   ['JSON', { response_format: { type: 'json_object' as const } }, 'unsupported_parameter', 'response_format'],
@@ -344,10 +347,10 @@ test.each([
   ['a search', { web_search_options: {} }, 'unsupported_parameter', 'web_search_options'],
   ['an image', { messages: [{ role: 'user' as const, content: [PNG] }] }, 'unsupported_value', 'messages[0].content[0]'],
   [
-    'the result of a tool',
+    'a result for a call that no flow has made',
     { messages: [...QUESTION, { role: 'tool' as const, tool_call_id: 'x', content: '1' }] },
-    'unsupported_value',
-    'messages[1].role',
+    'invalid_value',
+    'messages[1]',
   ],
   ['no message of the user', { messages: [{ role: 'system' as const, content: 'hi' }] }, 'invalid_value', 'messages'],
   ['an empty message', { messages: [{ role: 'user' as const, content: ' ' }] }, 'invalid_value', 'messages'],

@@ -139,7 +139,7 @@ test.each([
   })
 })
 
-test.each(['constructor', '__proto__', 'tool', 'User'])('a message of the role "%s" is refused', async (role) => {
+test.each(['constructor', '__proto__', 'function', 'User'])('a message of the role "%s" is refused', async (role) => {
   const { send, save, keyOf } = await runModelServer([])
   await save(TWO_STEPS)
   const key = await keyOf(USER)

@@ -1,5 +1,6 @@
 import { setTimeout } from 'node:timers/promises'
 import OpenAI from 'openai'
+import type { PolyphonyConfigInput } from '../../../src/config/config.ts'
 import type { FlowDefinitionInput } from '../../../src/domain/definition/flow-definition.ts'
 import type { Usage } from '../../../src/domain/execution/usage.ts'
 import type { Provider } from '../../../src/providers/provider.ts'
@@ -26,7 +27,11 @@ export interface ModelServer extends RunningServer {
 }
 
 /** A server whose provider `scripted` answers from a script, or is another one, and has a price; with OpenAI's client for a user with a key. */
-export async function runModelServer(replies: ScriptedReplies, instead?: Provider): Promise<ModelServer> {
+export async function runModelServer(
+  replies: ScriptedReplies,
+  instead?: Provider,
+  config: PolyphonyConfigInput = {},
+): Promise<ModelServer> {
   const provider = createScriptedProvider({ replies })
   const running = await runServer(
     {
@@ -34,6 +39,7 @@ export async function runModelServer(replies: ScriptedReplies, instead?: Provide
       providers: { scripted: instead ?? provider },
       prices: { 'scripted/m': { inputPerMillion: 1_000, outputPerMillion: 2_000 } },
       retry: { baseDelayMs: 0, maxDelayMs: 0 },
+      ...config,
     },
     { lookEveryMs: 20 },
   )

@@ -324,7 +324,7 @@ test('a background response can be cancelled', async () => {
 
 const IMAGE = { type: 'input_image' as const, image_url: 'https://example.com/a.png', detail: 'auto' as const }
 test.each([
-  ['tools', { tools: [{ type: 'web_search' as const }] }, 'tools'],
+  ['tools', { tools: [{ type: 'web_search' as const }] }, 'tools[0].type'],
   ['JSON', { text: { format: { type: 'json_object' as const } } }, 'text.format'],
   ['a stored conversation', { conversation: 'conv_1' }, 'conversation'],
   ['a stored prompt', { prompt: { id: 'pmpt_1' } }, 'prompt'],

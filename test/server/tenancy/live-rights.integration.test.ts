@@ -1,3 +1,5 @@
+import { IncomingMessage } from 'node:http'
+import { Socket } from 'node:net'
 import { expect, onTestFinished, test } from 'vitest'
 import type { PolyphonyConfigInput } from '../../../src/config/config.ts'
 import { createScriptedProvider } from '../../../src/providers/scripted.ts'
@@ -113,11 +115,14 @@ test('a caller is disconnected when its key or token expires', async () => {
     apiKeys: polyphony.apiKeys,
     settings: {},
     isLoopback: true,
+    processTokens: { find: () => undefined, hasForm: () => false },
     now: () => nowMs,
     logger: { warn: () => {} },
   })
   const { token } = await polyphony.apiKeys.create('bea', { expiresAt: new Date(nowMs + 60_000) })
-  const caller = await authenticator.authenticate({ authorization: `Bearer ${token}` })
+  const request = new IncomingMessage(new Socket())
+  request.headers.authorization = `Bearer ${token}`
+  const caller = await authenticator.authenticate(request)
   const ofToken = { ...caller, via: 'jwt' as const, keyId: undefined }
   nowMs += 59_999
   expect(await Promise.all([authenticator.isCurrent(caller), authenticator.isCurrent(ofToken)])).toEqual([true, true])

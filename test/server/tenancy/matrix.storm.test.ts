@@ -44,10 +44,13 @@ const UNSTEADY_HEADERS = ['date', 'x-request-id', 'x-ratelimit-remaining', 'x-ra
 const REQUEST_ID = /"requestId":"[^"]*"/g
 
 /** An answer without the ids that were asked for, and without what differs from answer to answer. */
-function sameShape({ status, headers, text }: Answer, { threadId, doneFlowId, waitingFlowId, responseId }: Target): string {
+function sameShape(
+  { status, headers, text }: Answer,
+  { threadId, doneFlowId, waitingFlowId, responseId, fileId }: Target,
+): string {
   const kept = [...headers].filter(([name]) => !UNSTEADY_HEADERS.includes(name))
   let shown = JSON.stringify([status, kept, text.replaceAll(REQUEST_ID, '')])
-  for (const id of [responseId, threadId, doneFlowId, waitingFlowId]) shown = shown.replaceAll(id, '<id>')
+  for (const id of [responseId, threadId, doneFlowId, waitingFlowId, fileId]) shown = shown.replaceAll(id, '<id>')
   return shown
 }
 

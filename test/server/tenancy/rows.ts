@@ -62,6 +62,13 @@ const onFlow = (
   ask: (target) => ({ path: api(path(at(target[which]), target)), ...(body && { body: body(target) }) }),
 })
 
+const onFile = (scope: Scope, done: number, path: (file: string) => string): Row => ({
+  scope,
+  right: 'read',
+  done,
+  ask: (target) => ({ path: api(path(at(target.fileId))) }),
+})
+
 const onModels = (scope: Scope, right: ThreadRight, ask: Row['ask']): Row => ({
   scope,
   right,
@@ -77,6 +84,37 @@ const chat = ({ doneFlowId, mark }: Target) => ({
 const statusOfOpenAi = ({ status, json }: Answer): number =>
   status === 400 && JSON.stringify(json).includes('not_found') ? 404 : status === 400 ? 422 : status
 
+/** A workflow service is at the root, as the models are. */
+const atRoot = (scope: Scope, right: ThreadRight, path: (flow: string) => string): Row => ({
+  scope,
+  right,
+  done: 200,
+  ask: ({ doneFlowId }) => ({ path: path(at(doneFlowId)) }),
+})
+const workflowOf = (mark: Mark) => ({
+  workflow_type: 'sequential',
+  tasks: [{ agent_id: `${mark} task`, agent_role: 'qa', input_data: { task: `${mark} asked` } }],
+})
+
+/** Services belong to nobody but the operator; the server of the matrix has none. */
+const operator = (path: string, done = 200, body?: unknown): Row => ({
+  scope: 'operate',
+  done,
+  ask: () => ({ path, ...(body === undefined ? {} : { body }) }),
+})
+const serviceRows = (prefix: string): Readonly<Record<string, readonly Row[]>> => ({
+  [`GET ${prefix}/services`]: [operator(`${prefix}/services`)],
+  [`GET ${prefix}/services/:serviceId`]: [operator(`${prefix}/services/nobody`, 404)],
+  [`POST ${prefix}/services`]: [operator(`${prefix}/services`, 422, { id: 'nobody' })],
+  [`GET ${prefix}/services/:serviceId/logs`]: [operator(`${prefix}/services/nobody/logs`, 404)],
+  ...Object.fromEntries(
+    ['start', 'stop', 'restart'].map((name) => [
+      `PUT ${prefix}/services/:serviceId/${name}`,
+      [operator(`${prefix}/services/nobody/${name}`, 404)],
+    ]),
+  ),
+})
+
 const ROUTES: Readonly<Record<string, readonly Row[]>> = {
   'GET /livez': [open('/livez')],
   'GET /readyz': [open('/readyz')],
@@ -88,7 +126,25 @@ const ROUTES: Readonly<Record<string, readonly Row[]>> = {
   'GET /docs/static/*': [open('/docs/static/swagger-ui.css')],
   'GET /docs/json': [open('/docs/json')],
   'GET /docs/yaml': [open('/docs/yaml')],
+  'GET /redoc': [open('/redoc', 308)],
   'OPTIONS *': [open('/api/v1/threads', 204)],
+
+  'POST /run-graph': [
+    {
+      scope: 'execute',
+      done: 202,
+      ask: ({ mark }) => ({ path: '/run-graph', body: workflowOf(mark) }),
+    },
+  ],
+  'GET /status/:workflowId': [atRoot('read', 'read', (id) => `/status/${id}`)],
+  'GET /workflows': [
+    { scope: 'read', done: 200, ask: () => ({ path: '/workflows' }) },
+    { scope: 'read', done: 200, ask: () => ({ path: '/workflows?status=completed&limit=5' }) },
+  ],
+  'DELETE /workflows/:workflowId': [
+    atRoot('write', 'delete', (id) => `/workflows/${id}`),
+    atRoot('write', 'delete', (id) => `/workflows/${id}?force=true`),
+  ],
 
   'GET /v1/models': [{ scope: 'read', done: 200, ask: () => ({ path: '/v1/models' }) }],
   'GET /v1/models/*': [onModels('read', 'read', (target) => ({ path: `/v1/models/flow/${at(target.doneFlowId)}` }))],
@@ -121,6 +177,14 @@ const ROUTES: Readonly<Record<string, readonly Row[]>> = {
   ],
   'POST /mcp': MCP_ROWS,
   'GET /metrics': [{ scope: 'metrics', done: 200, ask: () => ({ path: '/metrics' }) }],
+  ...serviceRows('/api/v1'),
+  ...serviceRows('/api'),
+  'DELETE /api/v1/services/:serviceId': [operator('/api/v1/services/nobody', 404)],
+  'POST /api/v1/services/:serviceId/heartbeat': [operator('/api/v1/services/nobody/heartbeat', 404)],
+  'GET /api/v1/services/:serviceId/events': [operator('/api/v1/services/nobody/events', 404)],
+  'POST /api/v1/services/reload': [operator('/api/v1/services/reload')],
+  'GET /api/v1/pools': [operator('/api/v1/pools')],
+  'GET /api/v1/system': [operator('/api/v1/system')],
   'GET /api/v1/me': [own('read', '/me')],
   'GET /api/v1/templates': [own('read', '/templates')],
   'GET /api/v1/templates/:name': [own('read', '/templates/critique')],
@@ -147,6 +211,22 @@ const ROUTES: Readonly<Record<string, readonly Row[]>> = {
       ({ mark }) => ({ role: 'user', content: `${mark} said` }),
     ),
   ],
+  'POST /api/v1/files': [
+    {
+      scope: 'write',
+      done: 201,
+      ask: ({ mark }) => ({
+        path: api(`/files?name=${mark}`),
+        body: `${mark} bytes`,
+        headers: { 'content-type': 'application/octet-stream' },
+      }),
+    },
+  ],
+  'GET /api/v1/files': [own('read', '/files'), own('read', '/files?limit=1000')],
+  'GET /api/v1/files/:fileId': [onFile('read', 200, (id) => `/files/${id}`)],
+  'GET /api/v1/files/:fileId/content': [onFile('read', 200, (id) => `/files/${id}/content`)],
+  // Who may read the thread is told of the file, and only who added it may delete it.
+  'DELETE /api/v1/files/:fileId': [{ ...onFile('write', 204, (id) => `/files/${id}`), ownerOnly: true }],
   'GET /api/v1/threads/:threadId/permissions': [onThread('read', 'read', 200, (id) => `/threads/${id}/permissions`)],
   'PUT /api/v1/threads/:threadId/permissions/:userId': [
     // Who may read may let others read; a caller who takes rights that nobody had takes none.
@@ -252,7 +332,15 @@ const ROUTES: Readonly<Record<string, readonly Row[]>> = {
       () => ({ approved: true }),
     ),
   ],
-  'POST /api/v1/events': [own('execute', '/events', 200, (mark) => ({ event: 'paid', data: mark }))],
+  'GET /api/v1/events': [
+    own('read', '/events'),
+    own('read', '/events?type=order_*&limit=1000'),
+    { scope: 'read', done: 200, ask: ({ doneFlowId }) => ({ path: api(`/events?correlationId=${at(doneFlowId)}`) }) },
+  ],
+  'POST /api/v1/events': [
+    own('execute', '/events', 200, (mark) => ({ event: 'paid', data: mark })),
+    own('execute', '/events', 201, (mark) => ({ type: 'order_paid', correlationId: mark, data: mark })),
+  ],
   'POST /api/v1/flows/:flowId/rerun': [
     onFlow(
       'write',

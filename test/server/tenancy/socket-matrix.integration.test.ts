@@ -41,6 +41,12 @@ const FRAMES: Readonly<Record<string, FrameRow>> = {
     done: 'refused',
     frame: ({ doneFlowId }) => ({ type: 'signal', flowId: doneFlowId, path: 'step', answer: { approved: true } }),
   },
+  subscribe_events: {
+    done: 'events_subscribed',
+    frame: ({ doneFlowId }) => ({ type: 'subscribe_events', filter: { correlationId: doneFlowId }, afterSeq: 0 }),
+  },
+  unsubscribe_events: { done: 'events_unsubscribed', frame: () => ({ type: 'unsubscribe_events' }) },
+  subscribe_services: { scope: 'operate', done: 'services_subscribed', frame: () => ({ type: 'subscribe_services' }) },
   ping: { done: 'pong', frame: () => ({ type: 'ping' }) },
 }
 

@@ -3,7 +3,7 @@ import { THREAD_RIGHTS, type ThreadRight } from '../../../src/domain/users/threa
 import { createFlowId } from '../../../src/orchestrator/flows/flow-id.ts'
 import type { Dump, Mark, Person, Things } from './world.ts'
 
-export type Ids = Pick<Things, 'threadId' | 'doneFlowId' | 'waitingFlowId' | 'responseId'>
+export type Ids = Pick<Things, 'threadId' | 'doneFlowId' | 'waitingFlowId' | 'responseId' | 'fileId'>
 
 /** What everybody may do with whose things. */
 const RIGHTS: Record<Person, Partial<Record<Mark, readonly ThreadRight[]>>> = {
@@ -25,13 +25,15 @@ export const nobodysIds = (): Ids => ({
   doneFlowId: createFlowId(),
   waitingFlowId: createFlowId(),
   responseId: `resp_${createFlowId()}`,
+  fileId: randomUUID(),
 })
 
-const changed = ({ threadId, doneFlowId, waitingFlowId, responseId }: Ids, change: (id: string) => string): Ids => ({
+const changed = ({ threadId, doneFlowId, waitingFlowId, responseId, fileId }: Ids, change: (id: string) => string): Ids => ({
   threadId: change(threadId),
   doneFlowId: change(doneFlowId),
   waitingFlowId: change(waitingFlowId),
   responseId: change(responseId),
+  fileId: change(fileId),
 })
 const nextOf = (id: string) => `${id.slice(0, -1)}${(Number.parseInt(id.slice(-1), 16) ^ 1).toString(16)}`
 
@@ -43,6 +45,7 @@ export const guessedIds = (foreign: Ids): readonly Ids[] => [
     doneFlowId: foreign.threadId,
     waitingFlowId: foreign.threadId,
     responseId: `resp_${foreign.doneFlowId}`,
+    fileId: foreign.threadId,
   },
   ...[
     nextOf,

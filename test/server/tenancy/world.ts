@@ -36,6 +36,8 @@ export interface Things {
   readonly stepId: string
   /** Of the models, in a thread of its own that nobody else has a right on. */
   readonly responseId: string
+  /** An image of a message in the thread. */
+  readonly fileId: string
 }
 
 const VISIBLE: Record<Person, readonly string[]> = {
@@ -89,6 +91,7 @@ export async function createWorld(
       database,
       simulator: false,
       providers: { scripted },
+      agents: { qa: { model: 'scripted/m' } },
       ...config,
       server: { requestsPerMinute: ENOUGH_REQUESTS, ...config.server },
     },
@@ -102,10 +105,13 @@ export async function createWorld(
     const owner = OWNER[mark]
     const user = userOf(owner)
     const { id: threadId } = await polyphony.conversations.createThread(user, { title: `${mark} title` })
-    await polyphony.conversations.addMessage(threadId, user, {
+    const { attachments } = await polyphony.conversations.addMessage(threadId, user, {
       role: 'user',
       content: `${mark} message`,
-      attachments: [{ name: `${mark}.txt`, mediaType: 'text/plain', text: `${mark} attachment` }],
+      attachments: [
+        { name: `${mark}.txt`, mediaType: 'text/plain', text: `${mark} attachment` },
+        { name: `${mark}.bin`, mediaType: 'application/pdf', data: Buffer.from(`%PDF ${mark} bytes`) },
+      ],
       metadata: { note: `${mark} metadata` },
     })
     if (mark === 'canary-ada-shared') {
@@ -122,8 +128,10 @@ export async function createWorld(
       body: { model: `flow/${done.id}`, input: `${mark} input`, instructions: `${mark} instructions` },
     })
     const responseId = String(response.json.id)
-    for (const id of [threadId, done.id, waiting.id, flowOfResponse(responseId)]) domainOf.set(id, mark)
-    return { mark, owner, threadId, doneFlowId: done.id, waitingFlowId: waiting.id, stepId: `${mark}-step`, responseId }
+    const fileId = attachments?.[1]?.file?.id ?? ''
+    for (const id of [threadId, done.id, waiting.id, flowOfResponse(responseId), fileId]) domainOf.set(id, mark)
+    const flows = { doneFlowId: done.id, waitingFlowId: waiting.id, stepId: `${mark}-step` }
+    return { mark, owner, threadId, ...flows, responseId, fileId }
   }
 
   const keyWith = async (person: Person, scopes: readonly Scope[]) =>
