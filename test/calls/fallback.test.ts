@@ -46,7 +46,8 @@ describe('fallbacks', () => {
   test.each(CODES)('are called after %s only if another provider may succeed', async (code) => {
     const { asked, outcome } = ask({ alpha: code })
     const result = await outcome
-    const falls = code.startsWith('PROVIDER_') || code === 'CONTENT_FILTERED' || code === 'OUTPUT_INVALID'
+    const others = ['CONTENT_FILTERED', 'OUTPUT_INVALID', 'SERVICE_NOT_RUNNING']
+    const falls = code.startsWith('PROVIDER_') || others.includes(code)
     expect(asked).toEqual(falls ? ['alpha', 'beta'] : ['alpha'])
     expect(result).toMatchObject(falls ? { provider: 'beta' } : { code })
   })

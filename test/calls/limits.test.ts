@@ -4,6 +4,7 @@ import type { Budget } from '../../src/calls/call.ts'
 import { createBudget, limits, type WorstCaseUsd } from '../../src/calls/limits.ts'
 import type { Attempt } from '../../src/domain/execution/step-result.ts'
 import { UNKNOWN_USAGE } from '../../src/domain/execution/usage.ts'
+import { MAX_HOSTED_CALLS } from '../../src/domain/tools/tool-fields.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import { describeCallLayer } from '../contracts/call.ts'
 import { callAnswer, prepared, settled, tryContext } from '../support/calls.ts'
@@ -94,6 +95,20 @@ describe('limits', () => {
     expect(await spend(budget, { usage: reported(10) }, () => Promise.reject(new Error('asked')))).toMatchObject({ tokens: 10 })
   })
 
+  test('reserve the tokens that a setting allows for reasoning, beside those of the answer', async () => {
+    const asked: number[] = []
+    const layer = limits((_, __, ___, maxOutputTokens) => {
+      asked.push(maxOutputTokens)
+      return 1
+    })(async () => callAnswer())
+    const reasoning = { maxTokens: 500 }
+    const call = (maxTokens: number) =>
+      layer(prepared({ settings: { maxTokens: 90, reasoning } }), tryContext({ budget: budgetOf({ maxTokens, maxCostUsd: 5 }) }))
+    await call(1_000)
+    expect(asked).toEqual([590])
+    await expect(call(589)).rejects.toMatchObject({ code: 'LIMIT_EXCEEDED', details: { limit: 'maxTokens' } })
+  })
+
   test('tolerate a sum that exceeds the limit only by rounding', async () => {
     const budget = budgetOf({ maxCostUsd: 0.3 }, { tokens: 0, costUsd: 0.1 })
     await expect(spend(budget, { usage: reported(1), cost: 0.2 }, () => 0.2)).resolves.toMatchObject({ tokens: 1 })
@@ -182,5 +197,48 @@ describe('limits', () => {
       },
     )
     await fc.assert(property, { numRuns: 300 })
+  })
+})
+
+describe('hosted tools', () => {
+  /** A model at one dollar whose search costs half a dollar a turn; other tools have no known fee. */
+  const worstCaseUsd: WorstCaseUsd = (_provider, _model, _input, _output, tools = []) =>
+    tools.some((tool) => tool !== 'web_search') ? undefined : 1 + tools.length / 2
+  const search = async (budget: Budget, hostedTools: readonly string[], left: Partial<Attempt>) => {
+    const sent: (number | undefined)[] = []
+    const layer = limits(worstCaseUsd)(async ({ maxHostedCalls }, { onAttempt }) => {
+      sent.push(maxHostedCalls)
+      onAttempt(row(left))
+      return callAnswer()
+    })
+    await layer(prepared({ hostedTools }), tryContext({ budget }))
+    return sent
+  }
+
+  test('reserve the most that their vendor bills in one turn, which an answer keeps', async () => {
+    const budget = budgetOf({ maxCostUsd: 1.75 })
+    const answered = { usage: reported(30), cost: 0.25 }
+    expect(await search(budget, ['web_search'], answered)).toEqual([MAX_HOSTED_CALLS])
+    expect(budget.spent.costUsd).toBe(0.75)
+    await expect(search(budget, ['web_search'], answered)).rejects.toMatchObject({
+      code: 'LIMIT_EXCEEDED',
+      details: { needed: 1.5 },
+    })
+  })
+
+  test('cost nothing where the request failed, and are not bounded without a limit of costs', async () => {
+    const failed = budgetOf({ maxCostUsd: 2 })
+    await search(failed, ['web_search'], { cost: undefined })
+    expect(failed.spent.costUsd).toBe(0)
+    expect(await search(budgetOf({ maxTokens: 90_000 }), ['web_search'], {})).toEqual([undefined])
+  })
+
+  test('without a known fee are refused before the call, with the key that sets one', async () => {
+    const refused = search(budgetOf({ maxCostUsd: 10 }), ['code_execution'], {})
+    await expect(refused).rejects.toMatchObject({
+      code: 'LIMIT_EXCEEDED',
+      message: expect.stringContaining('hostedPerTurn'),
+      details: { reason: 'unpriced', hostedTools: ['code_execution'] },
+    })
   })
 })

@@ -297,7 +297,7 @@ describe('anthropic', () => {
       expect(await streamed()).toMatchObject(expected)
     })
 
-    test('reasoning is delivered separately from the text, and parts left out are named once', async () => {
+    test('reasoning is delivered separately from the text', async () => {
       const chunks: string[] = []
       const thoughts: string[] = []
       server.answer(
@@ -318,7 +318,8 @@ describe('anthropic', () => {
       const answer = await generate({}, { onDelta: (chunk) => chunks.push(chunk), onReasoning: (chunk) => thoughts.push(chunk) })
       expect(answer).toMatchObject({ text: 'Answer', reasoningText: 'First, then.' })
       expect({ chunks, thoughts }).toEqual({ chunks: ['Answer'], thoughts: ['First, ', 'then.'] })
-      expect(answer.notes).toEqual(['parts of the answer were left out: signature, redacted_thinking'])
+      expect(answer.notes).toEqual([])
+      expect(answer.vendorTurn).toBeUndefined()
     })
 
     const SEARCHED = [

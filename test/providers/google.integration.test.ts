@@ -228,7 +228,7 @@ describe('google', () => {
       const answer = await generate({}, { onDelta: (value) => chunks.push(value), onReasoning: (value) => thoughts.push(value) })
       expect(answer).toMatchObject({ text: 'Answer', reasoningText: 'plan more' })
       expect({ chunks, thoughts }).toEqual({ chunks: ['Answer'], thoughts: ['plan ', 'more'] })
-      expect(answer.notes).toEqual(['parts of the answer were left out: thoughtSignature, executableCode, codeExecutionResult'])
+      expect(answer.notes).toEqual(['parts of the answer were left out: executableCode, codeExecutionResult'])
     })
 
     test('grounding becomes sources, with ranges in characters instead of bytes', async () => {
@@ -405,7 +405,7 @@ describe('google', () => {
       })
     })
 
-    test('the text consists of all text parts but thoughts, and pictures are left out with a note', async () => {
+    test('the text consists of all text parts but thoughts, and pictures are files', async () => {
       const parts = [
         { text: 'hm', thought: true },
         text('one '),
@@ -415,7 +415,8 @@ describe('google', () => {
       server.answer({ body: chunk(parts, 'STOP', USAGE) })
       const answer = await generate()
       expect(answer).toMatchObject({ text: 'one two', reasoningText: 'hm', finishReason: 'stop' })
-      expect(answer.notes).toEqual([expect.stringContaining('inlineData')])
+      expect(answer.files).toEqual([{ mediaType: 'image/png', data: Buffer.from('AAAA', 'base64') }])
+      expect(answer.notes).toEqual([])
       const chunks: string[] = []
       server.answer(stream(chunk(parts, 'STOP', USAGE)))
       await generate({}, { onDelta: (value) => chunks.push(value) })

@@ -240,7 +240,7 @@ describe('content beside the text', () => {
       { body: choice({ message, logprobs: { content: [1] }, content_filter_results: { hate: { filtered: false } } }, 'stop') },
       false,
     )
-    expect(notes).toEqual(['left out of the answer: log probabilities, content filter results, audio, tool calls'])
+    expect(notes).toEqual(['left out of the answer: log probabilities, content filter results'])
   })
 
   test('the service tier of the answer is kept', async () => {

@@ -38,7 +38,7 @@ const outputSchema = { type: 'object', properties: { city: { type: 'string' } },
 describe('presets', () => {
   test.each(PRESETS)('%s has an address, or belongs to services with an address per account', (preset) => {
     const { baseUrl } = PRESET_TABLE[preset]
-    if (preset === 'azure') expect(baseUrl).toBeUndefined()
+    if (['azure', 'bedrock', 'vertex'].includes(preset)) expect(baseUrl).toBeUndefined()
     else expect(new URL(baseUrl ?? '').pathname).toMatch(/\/v1$/)
   })
 

@@ -260,3 +260,28 @@ describe('worst case', () => {
     expect(await book.price(simulated, named('gpt-4o'), used(1_000, 1_000))).toBeUndefined()
   })
 })
+
+test('the worst case has the fees of hosted tools: from the table where a turn has a bound, else from the configuration', async () => {
+  const book = createPriceBook({
+    overrides: { 'google/gemini-3-pro': { inputPerMillion: 1, outputPerMillion: 1, hostedPerTurn: 0.2 } },
+  })
+  const feeOf = async (vendor: string, model: string, ...tools: readonly string[]) => {
+    const [plain = 0, all] = [await book.worstCase(by(vendor), model, 0, 0), await book.worstCase(by(vendor), model, 0, 0, tools)]
+    return all === undefined ? undefined : Math.round((all - plain) * 1e6) / 1e6
+  }
+  expect(await feeOf('anthropic', 'claude-opus-4-6', 'web_search', 'web_fetch')).toBe(0.05)
+  expect(await feeOf('anthropic', 'claude-opus-4-6', 'code_execution')).toBeUndefined()
+  expect(await feeOf('openai', 'gpt-4o', 'web_search', 'file_search:vs_1')).toBe(0.0625)
+  expect(await feeOf('google', 'gemini-2.5-pro', 'web_search')).toBe(0.035)
+  expect(await feeOf('google', 'gemini-3-pro', 'web_search')).toBe(0.2)
+  expect(await feeOf('groq', 'llama-3.3-70b-versatile', 'web_search')).toBeUndefined()
+})
+
+test('what is free costs 0 however much of it was used, and also where the usage is unknown', () => {
+  const free = createPriceBook({ perCall: () => ({ costUsd: 0, source: 'free' }) })
+  for (const usage of [used(10, 20), { source: 'unknown' } as const]) {
+    expect(free.price(by('service', 'writer-1'), named('small'), usage)).toEqual({ costUsd: 0, source: 'free', estimated: false })
+  }
+  const stated = createPriceBook({ perCall: () => ({ costUsd: 0.5, source: 'configured' }) })
+  expect(stated.price(by('service', 'writer-1'), named('small'), { source: 'unknown' })).toBeUndefined()
+})

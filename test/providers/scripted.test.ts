@@ -28,6 +28,17 @@ describe('createScriptedProvider', () => {
     })
   })
 
+  test('calls tools, with and without text, and finishes with these calls', async () => {
+    const toolCalls = [{ id: 'call_1', name: 'clock', arguments: '{}' }]
+    const provider = createScriptedProvider({ replies: [{ toolCalls }, { text: 'I look.', toolCalls }, 'noon'] })
+    expect(await provider.generate(request, { signal })).toMatchObject({ text: '', toolCalls, finishReason: 'tool_calls' })
+    const chunks: string[] = []
+    const second = await provider.generate(request, { signal, onDelta: (text) => chunks.push(text) })
+    expect(second).toMatchObject({ text: 'I look.', toolCalls, finishReason: 'tool_calls' })
+    expect(chunks).toEqual(['I look.'])
+    expect(await provider.generate(request, { signal })).toMatchObject({ text: 'noon', finishReason: 'stop' })
+  })
+
   test('computes an answer from the request', async () => {
     const provider = createScriptedProvider({ replies: ({ messages }, index) => `${index}:${messages[0]?.content}` })
     expect(await provider.generate(request, { signal })).toMatchObject({ text: '0:hello' })

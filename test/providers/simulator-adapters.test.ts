@@ -107,3 +107,50 @@ describe.each(IDS)('the adapter of %s without a key', (id) => {
     }
   })
 })
+
+test.each(['openai', 'anthropic', 'google'] as const)('the simulator of %s answers beside a hosted tool', async (id) => {
+  const provider = await providers.get(id)
+  const answer = await provider.generate(request('How is the weather?', { hostedTools: ['web_search'] }), quiet())
+  expect(answer).toMatchObject({ finishReason: 'stop', text: expect.stringContaining('How is the weather?') })
+})
+
+describe.each(IDS)('the adapter of %s with tools and without a key', (id) => {
+  const shape = z.strictObject({ city: z.string(), days: z.number().int().min(3), unit: z.enum(['c', 'f']) })
+  const tools = [
+    { name: 'get_weather', parameters: z.toJSONSchema(shape) },
+    { name: 'clock', parameters: { type: 'object', properties: {} } },
+  ]
+  const ask = async (more: Partial<ModelRequest>, streams: boolean) =>
+    (await providers.get(id)).generate(request('How is the weather?', { tools, ...more }), {
+      ...quiet(),
+      ...(streams && { onDelta: () => undefined }),
+    })
+
+  test.each([false, true])('calls the first tool once with arguments that fit, then answers (streamed: %s)', async (streams) => {
+    const { toolCalls = [], text, finishReason } = await ask({}, streams)
+    expect({ text, finishReason, names: toolCalls.map(({ name }) => name) }).toEqual({
+      text: '',
+      finishReason: 'tool_calls',
+      names: ['get_weather'],
+    })
+    expect(shape.safeParse(JSON.parse(toolCalls[0]?.arguments ?? '')).error).toBeUndefined()
+    expect((await ask({}, streams)).toolCalls).toEqual(toolCalls)
+    const answer = await ask(
+      {
+        messages: [
+          { role: 'user', content: 'How is the weather?' },
+          { role: 'assistant', content: '', toolCalls },
+          { role: 'tool', toolCallId: toolCalls[0]?.id ?? '', toolName: 'get_weather', content: 'sun' },
+        ],
+      },
+      streams,
+    )
+    expect(answer).toMatchObject({ finishReason: 'stop', text: expect.stringContaining('How is the weather?') })
+    expect(answer.toolCalls).toBeUndefined()
+  })
+
+  test('calls the tool that it must call, and none where it must not', async () => {
+    expect((await ask({ toolChoice: { name: 'clock' } }, false)).toolCalls).toMatchObject([{ name: 'clock', arguments: '{}' }])
+    expect((await ask({ toolChoice: 'none' }, true)).toolCalls).toBeUndefined()
+  })
+})

@@ -52,6 +52,18 @@ describe('the transport', () => {
     await expect(response.text()).rejects.toThrow('read before')
   })
 
+  test('sends half of a surrogate pair, with which vendors refuse a request, as U+FFFD', async () => {
+    const { url } = await serve(async (request, response) => {
+      for await (const chunk of request) response.write(chunk)
+      response.end()
+    })
+    const body = JSON.stringify({ cut: 'a\ud83d', whole: '😀', escaped: '\\ud83d' })
+    for (const { fetch } of [transportOf(), transportOf({ fetch: globalThis.fetch })]) {
+      const response = await fetch(url, { method: 'POST', body })
+      expect(await response.json()).toEqual({ cut: 'a\ufffd', whole: '😀', escaped: '\\ud83d' })
+    }
+  })
+
   test('reuses a connection, even after a reading that stopped at an end mark', async () => {
     const usedPorts = new Set<number | undefined>()
     const { url } = await serve((request, response) => {
