@@ -4,7 +4,7 @@ import type { CallResponse } from '../../src/calls/call.ts'
 import type { FlowStep } from '../../src/domain/definition/flow-definition.ts'
 import { UNKNOWN_USAGE } from '../../src/domain/execution/usage.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
-import { answerReader, type Repair } from '../../src/orchestrator/steps/answer-reader.ts'
+import { answerReader, type Repair } from '../../src/orchestrator/steps/answers/answer-reader.ts'
 
 const response = (text: string, more: Partial<CallResponse> = {}): CallResponse => ({
   text,

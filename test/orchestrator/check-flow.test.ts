@@ -1,19 +1,25 @@
 import { expect, test } from 'vitest'
+import * as z from 'zod'
 import type { FlowDefinitionInput } from '../../src/domain/definition/flow-definition.ts'
 import type { BudgetReport } from '../../src/domain/users/budget.ts'
 import { executors } from '../../src/executors/registry.ts'
 import { createCheckFlow } from '../../src/orchestrator/inspect/check-flow.ts'
-import { decideSharing } from '../../src/policies/shared-context.ts'
+import { createSharingRules } from '../../src/policies/shared-context.ts'
 import { createParser } from '../../src/polyphony.ts'
+import { createToolProvider } from '../support/tool-world.ts'
+
+const search = { input: z.strictObject({ q: z.string() }), run: () => 'found' }
+const github = createToolProvider('github', { search }, { inProcess: false })
 
 const NONE: ReadonlySet<string> = new Set()
 
 /** checkFlow over a fixed price of one dollar per 1000 tokens; `unpriced` providers have no price. */
 const checkFlow = (unpriced = NONE, budgets: readonly BudgetReport[] = []) =>
   createCheckFlow({
+    hindranceOf: () => undefined,
     parser: createParser(),
     executors,
-    providers: { assertUsable: () => {} },
+    pools: { assertUsable: () => {}, membersOf: (target) => [target] },
     prices: {
       price: () => Promise.resolve(undefined),
       load: () => Promise.resolve(),
@@ -23,7 +29,8 @@ const checkFlow = (unpriced = NONE, budgets: readonly BudgetReport[] = []) =>
     budgetsOf: () => Promise.resolve(budgets),
     modelNames: { doubt: () => Promise.resolve(undefined) },
     dataSharing: { get: () => Promise.resolve(undefined) },
-    decideSharing,
+    decideSharing: createSharingRules().decideSharing,
+    operationsOf: async (id) => (id === 'github' ? github.operations?.() : undefined),
     tokens: { count: (text) => text.length, close: () => {} },
     pricingOf: (id) => ({ id, vendor: id, simulated: false }),
   })
@@ -77,4 +84,25 @@ test('missing consent for a required output is a problem, for an offered one a w
   expect(needs.problems).toMatchObject([{ code: 'DATA_SHARING_DENIED', details: { piece: 'a', from: 'one', to: 'two' } }])
   const given = await checkFlow()(define([estimatedStep('a'), estimatedStep('b', { model: 'two/m' })]), 'ada')
   expect(given).toMatchObject({ ok: true, warnings: [{ code: 'DATA_SHARING_DENIED' }] })
+})
+
+test('a tool that its provider does not have is a problem, one that sharing refuses is a warning, and each turn may cost', async () => {
+  const known = await checkFlow()(define([estimatedStep('a', { tools: ['github/search'], maxTurns: 3 })]), 'ada')
+  expect(known).toMatchObject({ ok: true, calls: { min: 1, max: 3 } })
+  expect(known.cost.highUsd).toBeCloseTo((3 * (10 + 1_000)) / 1_000)
+  expect(known.warnings).toMatchObject([
+    {
+      code: 'DATA_SHARING_DENIED',
+      path: 'steps[0].tools',
+      details: { tool: 'github/search', from: 'one', to: 'github', rule: 'no_policy' },
+    },
+  ])
+  const mistyped = await checkFlow()(define([estimatedStep('a', { tools: ['github/serach'] })]), 'ada')
+  expect(mistyped.problems).toMatchObject([
+    { code: 'FLOW_INVALID', path: 'steps[0].tools', message: expect.stringContaining('did you mean "search"?') },
+  ])
+  const unapproved = { tools: ['github/search'], approveTools: ['github/serach'] }
+  expect((await checkFlow()(define([estimatedStep('a', unapproved)]), 'ada')).problems).toMatchObject([
+    { code: 'FLOW_INVALID', path: 'steps[0].tools', message: expect.stringContaining('did you mean "github/search"?') },
+  ])
 })

@@ -78,6 +78,7 @@ describe('arguments', () => {
         },
       }),
     )
+    await flow.polyphony.dataSharing.set(USER, 'scripted', { allowConversationHistory: true })
     await flow.run(definition, { metadata })
     metadata.deep.k = 'changed'
     expect(seen).toEqual([true])
@@ -89,11 +90,18 @@ describe('what a provider is handed', () => {
     flow = await scripted(['one'])
     await flow.run(chain(step('a')))
     expect(Object.keys(flow.provider.requests[0] ?? {}).sort()).toEqual([
+      'arguments',
+      'cacheKey',
+      'hostedTools',
+      'maxHostedCalls',
       'messages',
       'model',
       'outputSchema',
       'settings',
+      'strict',
       'system',
+      'toolChoice',
+      'tools',
     ])
   })
 
@@ -126,7 +134,8 @@ describe('lists and repetitions', () => {
     const { stepResults, result, input, metadata, ...facts } = whole
     const { finalOutput, steps, ...figures } = result ?? {}
     expect(finalOutput).toBe('OUTPUT two')
-    expect(listed).toEqual({ ...facts, inputStart: input, result: figures })
+    const stepStates = stepResults.map(({ path, status }) => ({ path, status }))
+    expect(listed).toEqual({ ...facts, inputStart: input, stepStates, result: figures })
     expect(listed).toMatchObject({ currentStepIndex: 1, status: 'COMPLETED' })
     expect(JSON.stringify(listed)).not.toContain('OUTPUT')
   })

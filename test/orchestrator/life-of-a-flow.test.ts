@@ -405,7 +405,8 @@ describe('what earlier executions left', () => {
   test('metadata of the first execution is available in the next one and in a rerun', async () => {
     const replies = [rejected(), 'one', 'two']
     flow = await scripted((_, index) => replies[index] ?? 'none')
-    const { orchestrator } = flow.polyphony
+    const { orchestrator, dataSharing } = flow.polyphony
+    await dataSharing.set(USER, 'scripted', { allowConversationHistory: true })
     const created = await orchestrator.createFlow(flow.threadId, USER, chain(step('a', { prompt: 'do {{ metadata.k }}' })))
     const first = orchestrator.executeFlow(created.id, USER, { input: 'x', metadata: { k: 'v' } })
     await expect(first).rejects.toMatchObject({ code: 'PROVIDER_REJECTED' })

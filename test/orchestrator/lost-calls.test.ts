@@ -196,7 +196,8 @@ describe('a call in flight at a crash', () => {
 
   test('a crash that left no trace but the claim counts the call of the first step as lost', async () => {
     const world = await createWorld(chain(step('a'), step('b')))
-    expect(await world.run({ diesAt: diesAt('answer', 1) })).toBe('died')
+    // On a busy machine the first write may come before the answer.
+    expect(await world.run({ diesAt: (moment) => moment === 'write' || moment === 'answer' })).toBe('died')
     expect(await world.store.flows.intents(world.flowId)).toEqual([])
     expect(await world.run()).toMatchObject({ status: 'COMPLETED' })
     expect(lostOf(await resultOf(world, 'a'))).toMatchObject([{ number: 1, costSource: 'estimated' }])

@@ -81,7 +81,7 @@ test('two processes over one database together run no more flows of a user than 
 
 test('a hand-over within the grace period ends calls in flight, and another process continues without a repeat', async () => {
   const database = await openDatabase()
-  const first = await open(database, [{ text: 'one', delayMs: 40 }, 'never asked'], LIMITED)
+  const first = await open(database, [{ text: 'one', delayMs: 500 }, 'never asked'], LIMITED)
   const second = await open(database, ['two'], LIMITED)
   await second.polyphony.resumeInterrupted()
   const flowId = await createFlow(first.polyphony)

@@ -118,6 +118,35 @@ test('a resumed flow shows the stored reasoning and sources of recorded steps', 
   for (const { sources } of steps) expect(sources).toEqual(SOURCES)
 })
 
+test('prompts and conditions read the sources of a step, and an empty list where there are none', async () => {
+  const { orchestrator, requests, create } = await open('memory://')
+  const listed = (id: string) => `{% for source in steps.${id}.sources %}<{{ source.url }}>{% endfor %}`
+  const { id } = await create(
+    thinkingStep('a'),
+    thinkingStep('ok', { model: undefined, action: 'wait', for: 1, prompt: undefined }),
+    thinkingStep('b', { prompt: `a: ${listed('a')}, ok: ${listed('ok')};`, condition: 'steps.a.sources.size() == 1' }),
+    thinkingStep('c', { condition: 'steps.ok.sources.size() > 0' }),
+    thinkingStep('d', { condition: 'steps.c.sources.size() == 0' }),
+  )
+  const { steps } = await orchestrator.executeFlow(id, USER, { input: 'sum' })
+  expect(steps.map(({ status }) => status)).toEqual(['SUCCESS', 'SUCCESS', 'SUCCESS', 'SKIPPED', 'SKIPPED'])
+  expect(requests[1]?.messages.at(-1)?.content).toContain('a: <https://example.org/sums>, ok: ;')
+})
+
+test('the sources of an output that is shortened are left out with the rest of it', async () => {
+  const { orchestrator, requests, create } = await open('memory://')
+  const reads = '{{ steps.a.output }}{% if steps.a.sources %}sources{% else %}none{% endif %}'
+  const { id } = await create(thinkingStep('a'), thinkingStep('b', { prompt: reads }))
+  await orchestrator.executeFlow(id, USER, { input: 'sum' })
+  expect(requests[1]?.messages.at(-1)?.content).toContain('42sources')
+  const shorter = { name: 'r', type: 'sequential', contextPolicy: { maxSharedTokens: 0 } } as const
+  const thread = await orchestrator.getFlow(id, USER)
+  const steps = [thinkingStep('a'), thinkingStep('b', { prompt: reads })]
+  const other = await orchestrator.createFlow(thread.threadId, USER, { ...shorter, steps })
+  await orchestrator.executeFlow(other.id, USER, { input: 'sum' })
+  expect(requests[3]?.messages.at(-1)?.content).toContain('none')
+})
+
 test('no prompt of a later step contains reasoning, whatever it reads', async () => {
   const { orchestrator, requests, create } = await open('memory://')
   const reading = ({ allStepResults }: { allStepResults: readonly { reasoning?: string }[] }) => JSON.stringify(allStepResults)

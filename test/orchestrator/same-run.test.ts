@@ -19,7 +19,8 @@ afterEach(async () => {
 /** A flow whose second step fails the first time, executed once. */
 async function halfDone(options: object = {}, second: Partial<FlowStepInput> = {}) {
   flow = await scripted(['one', rejected(), 'two', 'three'])
-  const { orchestrator } = flow.polyphony
+  const { orchestrator, dataSharing } = flow.polyphony
+  await dataSharing.set(USER, 'scripted', { allowConversationHistory: true })
   const created = await orchestrator.createFlow(flow.threadId, USER, chain(step('a', second), step('b')))
   await expect(orchestrator.executeFlow(created.id, USER, { input: 'cats', ...options })).rejects.toMatchObject({
     code: 'PROVIDER_REJECTED',

@@ -1,10 +1,7 @@
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { createScriptedProvider } from '../../../src/providers/scripted.ts'
+import { DATABASES } from '../../support/databases.ts'
 import { openTestPolyphony } from '../../support/polyphony.ts'
-import { openTestPostgres } from '../../support/postgres.ts'
 import { USER } from '../../support/scripted-flow.ts'
 import { approve, generate, startPaused } from './waiting-flows.ts'
 
@@ -18,15 +15,7 @@ const definition = {
   ],
 } as const
 
-const databases = {
-  async PGlite() {
-    const directory = await mkdtemp(join(tmpdir(), 'polyphony-waiting-'))
-    return { url: `pglite://${directory}`, drop: () => rm(directory, { recursive: true, force: true }) }
-  },
-  Postgres: () => openTestPostgres(),
-}
-
-describe.each(Object.entries(databases))('a paused flow on %s', (_name, openDatabase) => {
+describe.each(Object.entries(DATABASES))('a paused flow on %s', (_name, openDatabase) => {
   test('a paused flow goes on in another process with what it had, and nothing is called again', async () => {
     const { url, drop } = await openDatabase()
     const provider = createScriptedProvider({ replies: ({ messages }) => `reply to ${messages.at(-1)?.content.slice(0, 40)}` })

@@ -134,6 +134,16 @@ describe('deadlines', () => {
   })
 })
 
+test('the decision about a step that asks again, because its time was over, counts', async () => {
+  // Long enough for the decision, which comes at once.
+  const { flowId, end } = await start(one({ timeoutMs: 2_000 }))
+  await expect(end).rejects.toMatchObject({ code: 'APPROVAL_EXPIRED' })
+  const again = given.polyphony.orchestrator.executeFlow(flowId, USER)
+  await untilPaused(given.polyphony, flowId, 2)
+  await signal(flowId, USER, 'ok', { approved: true })
+  expect((await again).steps[1]?.parsed).toMatchObject({ approved: true, by: USER })
+})
+
 describe('times and events', () => {
   test('a flow sleeps for a duration and passes the text before it on', async () => {
     const { end } = await start({
