@@ -209,7 +209,7 @@ describeInMemory('a definition', (services) => {
     })
   })
 
-  const ofModels = Object.entries(StepAction).filter(([, action]) => action !== 'approve' && action !== 'wait')
+  const ofModels = Object.entries(StepAction).filter(([, action]) => !['run', 'approve', 'wait'].includes(action))
   test.each(ofModels)('a step runs the action %s', async (name, action) => {
     expect(action).toBe(name.toLowerCase())
     const model = services.model(['done'])

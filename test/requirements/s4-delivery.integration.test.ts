@@ -60,9 +60,9 @@ test('types, index and the ready-made service have entry points of their own', a
 })
 
 test('the ten examples have entry points of their own and run', { timeout: 60_000 }, async () => {
-  // An eleventh shows an approval.
-  expect(examples).toHaveLength(11)
-  expect(new Set(examples.map(({ name }) => name)).size).toBe(11)
+  // Six more show an approval, functions, tools, files and searches.
+  expect(examples).toHaveLength(16)
+  expect(new Set(examples.map(({ name }) => name)).size).toBe(16)
   for (const { name, main: run } of examples) {
     const lines: string[] = []
     await run({ log: (line) => lines.push(line) })
@@ -74,8 +74,18 @@ test('this suite drives the public API on three databases', () => {
   expect(DATABASES).toEqual(['memory://', 'pglite://memory', 'postgres'])
 })
 
-test('flows do not depend on managed services', () => {
-  expect(Object.keys(main).filter((name) => /registerService|startService|Orchestra$/.test(name))).toEqual([])
+test('flows do not depend on managed services', async () => {
+  const polyphony = await openTestPolyphony({ simulator: true })
+  const { id } = await polyphony.conversations.createThread('user-1', {})
+  const definition = {
+    name: 'one',
+    type: 'sequential' as const,
+    steps: [{ id: 'a', model: 'openai/gpt-6', action: 'generate' as const }],
+  }
+  const flow = await polyphony.orchestrator.createFlow(id, 'user-1', definition)
+  expect(await polyphony.orchestrator.executeFlow(flow.id, 'user-1', { input: 'hi' })).toMatchObject({ status: 'COMPLETED' })
+  expect(polyphony.services.list()).toEqual([])
+  await polyphony.close()
 })
 
 test('errors are of one class under two names, each code with its facts', () => {

@@ -213,9 +213,10 @@ describeOnEveryDatabase('the service', (services) => {
 
   test('a flow keeps the metadata of its run', async () => {
     const model = services.model(['ok'])
-    const { flow } = await services.run(chain(model.step('a', { prompt: 'for {{ metadata.customer }}' })), {
-      metadata: { customer: 'ACME' },
-    })
+    const whose = await services.person()
+    const definition = chain(model.step('a', { prompt: 'for {{ metadata.customer }}' }))
+    await services.polyphony.dataSharing.set(whose.userId, model.target.provider, { allowConversationHistory: true })
+    const { flow } = await services.run(definition, { metadata: { customer: 'ACME' } }, whose)
     expect(model.sent(0)).toContain('for ACME')
     const stored = await services.polyphony.orchestrator.getFlow(flow.id, flow.userId)
     expect(stored.metadata).toMatchObject({ customer: 'ACME' })
