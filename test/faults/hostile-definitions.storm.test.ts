@@ -26,6 +26,8 @@ beforeAll(async () => {
   provider = createScriptedProvider({ replies: ({ messages }) => (messages.at(-1)?.content.includes('BIG') ? big : 'short') })
   polyphony = await openTestPolyphony({ providers: { good: provider, bad: provider } })
   threadId = (await polyphony.conversations.createThread(USER)).id
+  // Hostile templates read metadata, which the user allows here.
+  await polyphony.dataSharing.set(USER, 'good', { allowConversationHistory: true })
 })
 afterAll(() => polyphony.close())
 

@@ -130,8 +130,17 @@ function judgeError({ error, rules }: Ran): void {
   expect(error.details).toMatchObject({ stepId: expect.any(String), piece: expect.any(String), to: expect.any(String) })
   const { from, to, rule } = error.details
   expect(from).not.toBe(to)
-  expect(rules.policies[String(to)]?.allowCrossProviderContext ?? false).toBe(false)
-  expect(['no_policy', 'allowCrossProviderContext']).toContain(rule)
+  // What an output was made from is decided by rules of its own.
+  const policy = rules.policies[String(to)]
+  if (rule === 'no_policy') {
+    expect(policy).toBeUndefined()
+    return
+  }
+  const denying = (['allowCrossProviderContext', 'allowConversationHistory', 'allowAttachments'] as const).find(
+    (known) => known === rule,
+  )
+  expect(denying).toBeDefined()
+  expect(denying && policy?.[denying]).toBe(false)
 }
 
 async function judgeRecords(plan: Combination, { run, flowId, user, updates, rules }: Ran): Promise<void> {

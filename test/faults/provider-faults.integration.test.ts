@@ -4,7 +4,7 @@ import type { FlowUpdate } from '../../src/domain/execution/flow-update.ts'
 import type { FlowType } from '../../src/domain/vocabulary.ts'
 import type { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import type { Polyphony } from '../../src/polyphony.ts'
-import { createLoopback, type Loopback, type LoopbackRequest } from '../support/loopback.ts'
+import { createLoopback, createRefusedAddress, type Loopback, type LoopbackRequest } from '../support/loopback.ts'
 import { openTestPolyphony } from '../support/polyphony.ts'
 import { inParallel, rejectionOf, unlessHung, watchProcess } from './observation.ts'
 import { type Expected, FAULTS, type Fault } from './provider-fault-kinds.ts'
@@ -24,7 +24,7 @@ interface Endpoint {
 let server: Loopback
 let elsewhere: Loopback
 let stolen: LoopbackRequest[] = []
-let refusedUrl: string
+let refused: Loopback
 const endpoints = new Map<string, Endpoint>()
 
 beforeAll(async () => {
@@ -38,13 +38,12 @@ beforeAll(async () => {
     stolen.push(asked)
     asked.response.writeHead(200).end()
   })
-  const gone = await createLoopback(() => undefined)
-  refusedUrl = gone.url
-  await gone.close()
+  refused = await createRefusedAddress()
 })
 afterAll(async () => {
   await server.close()
   await elsewhere.close()
+  await refused.close()
 })
 beforeEach(() => {
   stolen = []
@@ -191,10 +190,10 @@ describe.each(FAULTS)('a provider that fails with $name', (fault) => {
 test('a provider whose port is closed ends flows of every type with PROVIDER_UNAVAILABLE after all attempts', {
   timeout: 60_000,
 }, async () => {
-  const refused: Fault = { name: 'refused connection', play: () => undefined }
-  const cases = casesOf({ ...refused, whole: REFUSED, streamed: REFUSED })
+  const fault: Fault = { name: 'refused connection', play: () => undefined }
+  const cases = casesOf({ ...fault, whole: REFUSED, streamed: REFUSED })
   await inParallel(cases, 15, async (case_) => {
-    const { error, updates, polyphony, flowId } = await runInto(refused, case_, refusedUrl)
+    const { error, updates, polyphony, flowId } = await runInto(fault, case_, refused.url)
     expect(error).toMatchObject({ code: 'PROVIDER_UNAVAILABLE', details: { stepId: 'bad', attempt: 3 } })
     expect(updates.filter(({ type }) => type === 'step_retry')).toHaveLength(2)
     expect(updates.at(-1)).toMatchObject({ type: 'error' })
