@@ -202,11 +202,14 @@ test('S4-T11: progress never falls, neither in a loop nor over a failure and its
   expect(Math.max(...progress.slice(0, -1))).toBeLessThan(100)
 })
 
-test('S4-T12: flows need no management of services, and its settings are refused', async () => {
-  // A caller of plain JavaScript may pass what the types forbid.
-  const config: object = { database: 'memory://', services: {} }
-  await expect(openTestPolyphony(config)).rejects.toMatchObject({
-    code: 'CONFIG_INVALID',
-    details: { problems: [{ key: 'services' }] },
-  })
+test('S4-T12: services and flows share an instance, and no service starts by itself', async () => {
+  const polyphony = await openTestPolyphony({ services: { maxConcurrent: 1 } })
+  const started: string[] = []
+  await polyphony.services.register({ id: 'one', type: 'llm', handlers: { start: () => void started.push('one') } })
+  await polyphony.services.register({ id: 'two', type: 'llm', handlers: { start: () => void started.push('two') } })
+  expect(started).toEqual([])
+  await polyphony.services.start('one')
+  expect((await polyphony.services.start('two', { waitMs: 0 })).state).toBe('waiting')
+  await polyphony.close()
+  expect(polyphony.services.list({ state: 'idle' })).toHaveLength(2)
 })

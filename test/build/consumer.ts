@@ -17,6 +17,7 @@ import {
   createScriptedProvider,
   createSequentialAnalysisFlow,
   type DataSharingPolicy,
+  dataSharingService,
   type FlowDefinition,
   type FlowStep,
   type FlowStepResult,
@@ -127,6 +128,8 @@ function onUpdate(update: FlowStreamUpdate): void {
 
 const thread = await conversationService.createThread('user', { title: 'A program' })
 await conversationService.addMessage(thread.id, 'user', { role: 'user', content: 'The sea' })
+// A prompt that reads metadata needs it.
+await dataSharingService.set('user', 'openai', { allowConversationHistory: true })
 const flow: OrchestrationFlow = await orchestratorService.createFlow(thread.id, 'user', definition)
 const result = await orchestratorService.executeFlow(flow.id, 'user', {
   streaming: true,

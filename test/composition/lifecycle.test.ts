@@ -34,17 +34,21 @@ function recorded(failing: readonly string[] = []) {
       stopWaiting: () => void calls.push('executions.stopWaiting'),
     },
     handOver: { begin: () => void calls.push('handOver.begin') },
+    providers: closable('providers.close'),
     stopPruning: () => void calls.push('stopPruning'),
     updates: {
       log: closable('updates.log.close'),
       compaction: closable('updates.compaction.close'),
       bus: closable('updates.bus.close'),
     },
+    services: closable('services.close'),
     webhooks: closable('webhooks.close'),
+    events: closable('events.close'),
     budgets: closable('budgets.close'),
     store: { ...closable('store.close'), expectClose: () => void calls.push('store.expectClose') },
     simulator: closable('simulator.close'),
     tokens: closable('tokens.close'),
+    recording: closable('recording.close'),
   }
   return { close: createClose(closingSteps(deps)), calls, reasons }
 }
@@ -59,15 +63,19 @@ const ORDER = [
   'store.expectClose',
   'engine.close',
   'executions.stopWaiting',
+  'services.close',
   'updates.log.close',
   'updates.compaction.close',
   'webhooks.close',
+  'events.close',
   'budgets.close',
   'ownership.unregister',
   'updates.bus.close',
   'store.close',
+  'providers.close',
   'simulator.close',
   'tokens.close',
+  'recording.close',
 ]
 
 test('closing ends everything in order, each step after the one before it has ended', async () => {

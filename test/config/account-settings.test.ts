@@ -83,3 +83,13 @@ test('a file in the working directory cannot redirect a key of the process to a 
     message: expect.stringContaining('providers.openai.proxy'),
   })
 })
+
+test('options of an account are kept, but fields that Polyphony sets itself are refused', async () => {
+  const options = { service_tier: 'flex', text: { verbosity: 'low' } }
+  expect((await load({ providers: { openai: { apiKey: 'k', options } } })).providers).toMatchObject({ openai: { options } })
+  const refused = load({ providers: { openai: { apiKey: 'k', options: { text: { format: {} } } } } })
+  await expect(refused).rejects.toMatchObject({
+    code: 'CONFIG_INVALID',
+    message: expect.stringContaining('providers.openai.options.text.format: expected no field that Polyphony sets itself'),
+  })
+})

@@ -1,8 +1,13 @@
 import { describe, expect, test } from 'vitest'
 import { ConversationService } from '../../src/conversations/conversation-service.ts'
+import type { ResolveAttachments } from '../../src/domain/users/new-attachment.ts'
 import { createPermissionService } from '../../src/policies/permissions.ts'
 import { createMemoryStore } from '../../src/repositories/memory/memory-store.ts'
 import { newClaim, newFlow, outcome } from '../support/stored-data.ts'
+
+/** The messages of this file have texts alone. */
+const attachments: ResolveAttachments = async (_userId, _threadId, given) =>
+  given.map(({ name = '', mediaType = '', text }) => ({ name, mediaType, text }))
 
 function setUp() {
   const store = createMemoryStore()
@@ -13,6 +18,7 @@ function setUp() {
     threads: store.threads,
     flows: store.flows,
     permissions,
+    attachments,
     newId: () => `id-${++ids}`,
     now: () => clock.ms++,
   })
@@ -41,7 +47,7 @@ describe('threads', () => {
 
   test('threads get unguessable ids unless an id is given', async () => {
     const { store, permissions } = setUp()
-    const conversations = new ConversationService({ threads: store.threads, flows: store.flows, permissions })
+    const conversations = new ConversationService({ threads: store.threads, flows: store.flows, permissions, attachments })
     const { id } = await conversations.createThread('ann')
     expect(id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/)
   })
@@ -98,7 +104,7 @@ describe('threads', () => {
   test('threads are not listed if the permission service denies read', async () => {
     const { store } = setUp()
     const permissions = { ...createPermissionService(store.permissions), can: async () => false }
-    const conversations = new ConversationService({ threads: store.threads, flows: store.flows, permissions })
+    const conversations = new ConversationService({ threads: store.threads, flows: store.flows, permissions, attachments })
     await conversations.createThread('ann')
     expect(await conversations.listThreads('ann')).toEqual([])
   })
@@ -130,7 +136,12 @@ describe('threads', () => {
   test('threads are removed again if their creator cannot be granted the rights', async () => {
     const { store, permissions } = setUp()
     const failing = { ...permissions, threadCreated: () => Promise.reject(new Error('down')) }
-    const conversations = new ConversationService({ threads: store.threads, flows: store.flows, permissions: failing })
+    const conversations = new ConversationService({
+      threads: store.threads,
+      flows: store.flows,
+      permissions: failing,
+      attachments,
+    })
     await expect(conversations.createThread('ann')).rejects.toThrow('down')
     expect(await store.threads.list('ann', 10, 0)).toEqual([])
   })

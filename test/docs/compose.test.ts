@@ -4,7 +4,7 @@ import { parseEnv } from 'node:util'
 import { expect, test } from 'vitest'
 import { parse } from 'yaml'
 import { createProgram } from '../../src/cli/program.ts'
-import type { Services } from '../../src/cli/services.ts'
+import type { CommandServices } from '../../src/cli/services.ts'
 import { loadConfig, type PolyphonyConfig, type PolyphonyConfigInput } from '../../src/config/config.ts'
 import { ROOT } from '../support/run-block.ts'
 
@@ -64,7 +64,7 @@ async function start(name: string, dotenv: Env): Promise<Started> {
   const load = (flags: PolyphonyConfigInput = {}) => loadConfig({}, { flags, env, cwd: '/nonexistent' })
   const open = (what: string) => () => Promise.reject(new Error(what))
   const stubs = { loadConfig: load, open: open('worker'), serve: open('server'), migrate: open('migration') }
-  const context = { services: stubs as unknown as Services, terminal: { print: () => undefined }, json: false }
+  const context = { services: stubs as unknown as CommandServices, terminal: { print: () => undefined }, json: false }
   const program = createProgram(() => context as never).exitOverride()
   const outcome = await program.parseAsync([...(service.command ?? imageCommand)], { from: 'user' }).then(
     () => 'nothing',

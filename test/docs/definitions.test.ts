@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
+import { BUILT_IN_ROLES } from '../../src/domain/agents/built-in-roles.ts'
 import { executors } from '../../src/executors/registry.ts'
 import { TEMPLATE_LIMITS } from '../../src/prompts/liquid.ts'
 import { FIELD_TEXTS, type FieldText, fieldGroups, renderFields } from '../support/definition-fields.ts'
@@ -7,7 +8,10 @@ import { createTestParser, problemsOf } from '../support/definitions.ts'
 import { readMarkdown, tableOf } from '../support/markdown.ts'
 
 const page = readMarkdown('docs/definitions.md')
-const parser = createTestParser({ flowTypes: Object.values(executors), agents: { editor: { model: 'openai/gpt-6-sol' } } })
+const parser = createTestParser({
+  flowTypes: Object.values(executors),
+  agents: { qa: { ...BUILT_IN_ROLES.qa, model: 'openai/gpt-6-sol' } },
+})
 const schema = parser.jsonSchema()
 
 describe('the page about definitions', () => {
@@ -68,12 +72,17 @@ function withFields(path: string, fields: Fields): object {
       : inStep
         ? fields
         : {}
-  const final = waitingStep(path, fields) ?? { id: 'final', model, action: 'refine', ...own }
+  const final = runningStep(path, fields) ?? waitingStep(path, fields) ?? { id: 'final', model, action: 'refine', ...own }
   const steps = [{ id: 'draft', model, action: 'generate' }, review, final]
   const definition = { name: 'Example', type, steps }
+  if (block === 'callerTools[]') return { ...definition, callerTools: [{ name: 'weather', ...fields }] }
   if (inStep) return { ...definition, steps: path === 'steps[].id' ? [steps[2]] : steps }
   return inner === undefined ? { ...definition, ...fields } : { ...definition, [block]: fields }
 }
+
+/** A step that runs an operation, if the field belongs to one. */
+const runningStep = (path: string, fields: Fields): object | undefined =>
+  path === 'steps[].arguments' ? { id: 'final', model: 'function/lookupPrice', action: 'run', ...fields } : undefined
 
 /** A step that waits, if the field belongs to one. */
 function waitingStep(path: string, fields: Fields): object | undefined {

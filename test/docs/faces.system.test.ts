@@ -30,7 +30,9 @@ describe('the pages about the interfaces', () => {
     const pages = readdirSync(join(ROOT, 'docs'), { recursive: true, encoding: 'utf8' })
       .filter((file) => file.endsWith('.md'))
       .map((file) => `docs/${file}`)
-    const tests = ['test/readme.system.test.ts', 'test/docs/tutorial.system.test.ts', 'test/docs/faces.system.test.ts']
+    const ofReadme = ['test/readme.system.test.ts', 'test/docs/tutorial.system.test.ts', 'test/docs/faces.system.test.ts']
+    const ofPages = ['answers.system', 'mounting', 'vendors.integration'].map((name) => `test/docs/${name}.test.ts`)
+    const tests = [...ofReadme, ...ofPages]
     const run = tests.map((file) => readFileSync(join(ROOT, file), 'utf8')).join('\n')
     const withPrograms = pages.filter((page) => blocksOf(page, 'ts').length > 0)
     expect(withPrograms.length).toBeGreaterThan(5)

@@ -271,5 +271,30 @@ test('the JSON Schema of a definition describes definitions as data', () => {
   const schema = parser.jsonSchema()
   expect(schema).toMatchObject({ type: 'object', required: ['name', 'type', 'steps'], additionalProperties: false })
   expect(JSON.stringify(schema)).not.toContain('{}]')
-  expect(schema).toHaveProperty('properties.steps.items.properties.prompt.type', 'string')
+  expect(schema).toHaveProperty('properties.steps.items.properties.prompt.anyOf', [
+    { type: 'string', maxLength: 200_000 },
+    { type: 'object', properties: expect.anything(), required: ['function'], additionalProperties: false },
+  ])
+})
+
+describe('options of vendors', () => {
+  test('fields of a request that Polyphony sets itself are refused by their path, all of them', () => {
+    const options = { openai: { model: 'x', text: { format: { type: 'text' }, verbosity: 'low' } }, anthropic: { stream: true } }
+    expect(problems([{ settings: { options } }])).toEqual([
+      {
+        path: 'steps[0].settings.options.openai.model',
+        message: 'expected no field that Polyphony sets itself (name the model in the step), found "x"',
+      },
+      {
+        path: 'steps[0].settings.options.openai.text.format',
+        message: expect.stringContaining('use `outputSchema` of the step'),
+      },
+      { path: 'steps[0].settings.options.anthropic.stream', message: expect.stringContaining('sets itself') },
+    ])
+  })
+
+  test('other fields are kept as they are', () => {
+    const options = { openai: { service_tier: 'flex', text: { verbosity: 'low' }, metadata: { team: 'a' } } }
+    expect(parse([{ settings: { options } }]).steps[0]?.settings).toEqual({ options })
+  })
 })

@@ -27,6 +27,12 @@ describe('ways to a value, from strict to lenient', () => {
     expect(readStructured(`x ${JSON.stringify(value)} y`, person)).toEqual({ value, how: 'balanced' })
   })
 
+  test('a value of more levels than a database can store is none', () => {
+    const nested = (levels: number) => `${'['.repeat(levels)}"]]"${']'.repeat(levels)}`
+    expect(readStructured(nested(1_500), z.unknown())).toMatchObject({ how: 'json' })
+    expect(readStructured(nested(1_501), z.unknown())).toEqual({ problem: 'the JSON of the answer has more than 1500 levels' })
+  })
+
   test('an answer may be a list', () => {
     expect(readStructured('Here: [1, 2, 3].', z.array(z.number()))).toEqual({ value: [1, 2, 3], how: 'balanced' })
   })

@@ -4,19 +4,25 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import {
   approvalExample,
+  codeReviewExample,
   conditionalExample,
   costExample,
   critiqueExample,
   errorsExample,
   examples,
+  functionsExample,
+  invoiceExample,
   ownProviderExample,
   parallelExample,
   permissionsExample,
   refinementExample,
+  researchExample,
   sequentialExample,
   streamingExample,
+  supportExample,
 } from 'polyphony/orchestrator.examples'
 import { expect, test } from 'vitest'
+import { createPdf, linesOfPdf } from '../../examples/pdf.ts'
 import { DEFAULT_MODELS } from '../../templates/default-models.ts'
 
 const folder = new URL('../../examples/', import.meta.url)
@@ -155,10 +161,87 @@ test('the approval example waits for a decision, and goes on with the edited tex
   expect(lines[0]).toContain('Publish the draft?')
 })
 
-test('all eleven examples are listed under the names of their files', () => {
+test('the functions example computes a price from what a model read, and asks a condition by its name', async () => {
+  const { options } = listen()
+  const result = await functionsExample(options)
+  expect(result.steps.map(({ status }) => status)).toEqual(['SUCCESS', 'SUCCESS', 'SUCCESS'])
+  expect(result.steps[1]).toMatchObject({ provider: 'function', parsed: { total: 50 }, cost: 0, costSource: 'free' })
+})
+
+test('the research example keeps the sources, numbers each once, and drops the statement that bears no number', async () => {
+  const { options, lines } = listen()
+  const { result, outputs, sources } = await researchExample(options)
+  expect(sources).toEqual(['https://example.com/atlantic-cable', 'https://example.org/cable-inquiry'])
+  expect(result.finalOutput).toContain(
+    '## Sources\n[1] Atlantic cable: https://example.com/atlantic-cable\n[2] Inquiry into the cable: https://example.org/cable-inquiry',
+  )
+  expect(outputs.report).toContain('Sharks')
+  expect(outputs.check).toContain('"Sharks had bitten it as well.": refused')
+  expect(outputs.check).toContain('Refused: 1')
+  expect(result.finalOutput).not.toContain('Sharks')
+  expect(result.steps.every(({ costSource }) => costSource === 'prices')).toBe(true)
+  expect(lines.at(-1)).toContain(`$${result.totalCost.toFixed(5)}`)
+})
+
+test('the invoice example books what both vendors read, and asks a person where they differ', async () => {
+  const { options, lines } = listen()
+  const { clear, misread, wrong, booked } = await invoiceExample(options)
+  expect(clear.questions).toEqual([])
+  expect(clear.result.steps.find(({ stepId }) => stepId === 'decision')?.status).toBe('SKIPPED')
+  expect(misread.questions).toMatchObject([{ path: 'decision', prompt: 'Which values are right? total: 119 or 179.' }])
+  expect(booked).toEqual(['A-7', 'B-8'].map((number) => ({ number, net: 100, tax: 19, total: 119 })))
+  expect(misread.result.steps.find(({ stepId }) => stepId === 'second')?.parsed).toMatchObject({ number: 'B-8', total: 179 })
+  // Both readings agree, but the sum is wrong: a person rejects it, so it is not among the booked ones.
+  expect(wrong.questions).toMatchObject([{ prompt: 'Which values are right? The sum is wrong.' }])
+  expect(wrong.result.steps.find(({ stepId }) => stepId === 'book')?.status).toBe('SKIPPED')
+  expect(lines.filter((line) => line.includes('Which values are right?'))).toHaveLength(2)
+})
+
+test('the support example refunds only after the approval of that call, and nothing that is rejected', async () => {
+  const { options, lines } = listen()
+  const { kettle, piano, refunds } = await supportExample(options)
+  expect(kettle.asked).toMatchObject([{ kind: 'tool', prompt: expect.stringContaining('function/refund') }])
+  expect(kettle.refundedBefore).toEqual([0])
+  expect(refunds).toMatchObject([{ order: 'A-7', amount: 39.9, key: expect.any(String) }])
+  expect(kettle.result.steps[0]?.toolCalls).toMatchObject([
+    { tool: 'function/lookUpOrder', isError: false },
+    { tool: 'function/refund', isError: false, approvedBy: 'ada' },
+  ])
+  expect(kettle.result.steps[0]?.toolCalls?.[0]?.approvedBy).toBeUndefined()
+  expect(piano.asked).toHaveLength(1)
+  expect(piano.refundedBefore).toEqual([1])
+  expect(piano.result.finalOutput).toContain('could not refund')
+  expect(kettle.result.steps[0]).toMatchObject({ turns: 3, costSource: 'prices' })
+  expect(lines.filter((line) => /-> (approved|rejected)$/.test(line))).toHaveLength(2)
+})
+
+test('the code review example runs the tests on each proposal, and their failures reach the verdict', async () => {
+  const { options } = listen()
+  const result = await codeReviewExample(options)
+  const testsOf = (id: string) => result.steps.find(({ stepId }) => stepId === `${id}Tests`)
+  expect(testsOf('first')).toMatchObject({
+    provider: 'function',
+    parsed: { passed: 2, failed: ['of numbers of several digits'] },
+  })
+  expect(testsOf('second')?.parsed).toEqual({ passed: 3, failed: [] })
+  expect(result.finalOutput).toBe('version 1: fails ["of numbers of several digits"]\nversion 2: merge')
+})
+
+test('the PDF of the invoice example has its objects where its table says', () => {
+  const pdf = new TextDecoder().decode(createPdf(['Net (of tax) 1.00', 'a \\ b']))
+  const [, start = ''] = /startxref\n(\d+)\n%%EOF\n$/.exec(pdf) ?? []
+  expect(pdf.slice(Number(start))).toMatch(/^xref\n0 6\n/)
+  const offsets = [...pdf.matchAll(/^(\d{10}) 00000 n $/gm)].map(([, offset]) => Number(offset))
+  expect(offsets.map((offset) => pdf.slice(offset, offset + 8))).toEqual([1, 2, 3, 4, 5].map((id) => `${id} 0 obj\n`))
+  const [, length, content] = /\/Length (\d+) >>\nstream\n([\s\S]*?)\nendstream/.exec(pdf) ?? []
+  expect(content).toHaveLength(Number(length))
+  expect(linesOfPdf(createPdf(['Net (of tax) 1.00', 'a \\ b']))).toEqual(['Net (of tax) 1.00', 'a \\ b'])
+})
+
+test('all sixteen examples are listed under the names of their files', () => {
   const files = readdirSync(folder).filter((file) => /^\d\d-.*\.ts$/.test(file))
   expect(examples.map(({ name }) => `${name}.ts`)).toEqual(files.sort())
-  expect(files).toHaveLength(11)
+  expect(files).toHaveLength(16)
 })
 
 test('an example runs when its file is started, and an imported one does not', { timeout: 120_000 }, async () => {
@@ -173,7 +256,9 @@ test('the examples name only models that the templates use', () => {
   const known = Object.entries(DEFAULT_MODELS).flatMap(([provider, tiers]) =>
     Object.values(tiers).map((model) => `${provider}/${model}`),
   )
-  const text = readdirSync(folder).map((file) => readFileSync(new URL(file, folder), 'utf8'))
+  const text = readdirSync(folder)
+    .filter((file) => file.endsWith('.ts'))
+    .map((file) => readFileSync(new URL(file, folder), 'utf8'))
   const named = text.join('\n').match(/\b(openai|anthropic|google)\/[\w.-]+/g) ?? []
   expect(named.length).toBeGreaterThan(5)
   expect([...new Set(named)].filter((model) => !known.includes(model))).toEqual([])

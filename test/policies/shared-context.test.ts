@@ -1,9 +1,11 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { ContextPolicy } from '../../src/domain/definition/flow-definition.ts'
-import { CONTEXT_KINDS, type DataSharingPolicy } from '../../src/domain/users/sharing.ts'
+import { CONTEXT_KINDS, type DataSharingPolicy, type Origin } from '../../src/domain/users/sharing.ts'
 import type { ContextItem, SharedContextRequest } from '../../src/policies/policy.ts'
-import { decideSharing, shareContext } from '../../src/policies/shared-context.ts'
+import { createSharingRules } from '../../src/policies/shared-context.ts'
+
+const { decideSharing, shareContext } = createSharingRules({ isInProcess: (id) => id === 'function' })
 
 const policyOf = (rules: Partial<DataSharingPolicy> = {}): DataSharingPolicy => ({
   userId: 'ann',
@@ -84,6 +86,21 @@ describe('one item', () => {
     ['attachment', {}, policyOf({ allowConversationHistory: true, allowCrossProviderContext: true }), false, 'allowAttachments'],
     ['attachment', {}, policyOf({ allowAttachments: true }), true, 'allowAttachments'],
     ['step_output', openai, { ...EVERYTHING, providerKey: 'google' }, false, 'no_policy'],
+    ['metadata', {}, undefined, false, 'no_policy'],
+    ['metadata', {}, policyOf({ allowCrossProviderContext: true, allowAttachments: true }), false, 'allowConversationHistory'],
+    ['metadata', {}, policyOf({ allowConversationHistory: true }), true, 'allowConversationHistory'],
+    ['tool_result', openai, policyOf(), false, 'allowCrossProviderContext'],
+    ['tool_result', openai, policyOf({ allowCrossProviderContext: true }), true, 'allowCrossProviderContext'],
+    ['tool_result', anthropic, undefined, true, 'own_output'],
+    ['tool_result', { from: 'function' }, undefined, true, 'in_process'],
+    ['step_output', { from: 'function' }, undefined, true, 'in_process'],
+    [
+      'conversation_history',
+      { from: 'function' },
+      policyOf({ allowConversationHistory: true }),
+      true,
+      'allowConversationHistory',
+    ],
   ] as const)('%s of %j under %j is allowed: %s by %s', (kind, from, policy, allowed, rule) => {
     expect(decideSharing({ kind, name: 'p', ...from }, 'anthropic', policy)).toEqual({
       kind,
@@ -92,6 +109,81 @@ describe('one item', () => {
       to: 'anthropic',
       allowed,
       rule,
+    })
+  })
+})
+
+describe('what an item was made from', () => {
+  const CROSS = policyOf({ allowCrossProviderContext: true })
+  const draft = (madeFrom: readonly Origin[]) => ({ kind: 'step_output' as const, name: 'draft', from: 'openai', madeFrom })
+
+  test('an output is denied by the first of its origins that the provider may not see, and the decision names it', () => {
+    const madeFrom = [{ kind: 'original_prompt' }, { kind: 'conversation_history' }, { kind: 'attachment' }] as const
+    expect(decideSharing(draft(madeFrom), 'anthropic', CROSS)).toEqual({
+      kind: 'step_output',
+      piece: 'draft',
+      from: 'openai',
+      to: 'anthropic',
+      allowed: false,
+      rule: 'allowConversationHistory',
+      origin: { kind: 'conversation_history' },
+    })
+    const further = policyOf({ allowCrossProviderContext: true, allowConversationHistory: true })
+    expect(decideSharing(draft(madeFrom), 'anthropic', further)).toMatchObject({
+      allowed: false,
+      rule: 'allowAttachments',
+      origin: { kind: 'attachment' },
+    })
+    expect(decideSharing(draft(madeFrom), 'anthropic', EVERYTHING)).toMatchObject({
+      allowed: true,
+      rule: 'allowCrossProviderContext',
+    })
+  })
+
+  test.each([
+    [[{ kind: 'step_output', from: 'anthropic' }], true],
+    [[{ kind: 'step_output', from: 'google' }], true],
+    [[{ kind: 'tool_result', from: 'function' }], true],
+    [[{ kind: 'tool_result', from: 'github' }], true],
+    [[{ kind: 'metadata' }], false],
+    [[{ kind: 'attachment' }], false],
+    [[{ kind: 'conversation_history', from: 'anthropic' }], false],
+  ] as const)('an output made from %j is allowed by allowCrossProviderContext alone: %s', (madeFrom, allowed) => {
+    expect(decideSharing(draft(madeFrom), 'anthropic', CROSS).allowed).toBe(allowed)
+  })
+
+  test('an output of a function passes the rule in_process, and its arguments are decided about', () => {
+    const answer = { kind: 'step_output' as const, name: 'price', from: 'function' }
+    const made = (from: string) => ({ ...answer, madeFrom: [{ kind: 'step_output' as const, from }] })
+    expect(decideSharing(made('anthropic'), 'anthropic', undefined)).toMatchObject({ allowed: true, rule: 'in_process' })
+    expect(decideSharing(made('openai'), 'anthropic', undefined)).toMatchObject({
+      allowed: false,
+      rule: 'no_policy',
+      origin: { kind: 'step_output', from: 'openai' },
+    })
+  })
+
+  test('a provider in this process may see everything, and the decision says why', () => {
+    for (const kind of CONTEXT_KINDS) {
+      const piece = { kind, name: 'p', from: 'openai', madeFrom: [{ kind: 'attachment' as const }] }
+      expect(decideSharing(piece, 'function', undefined)).toMatchObject({ allowed: true, rule: 'in_process' })
+    }
+  })
+
+  test('under direct provenance only the writer of an output counts, and every decision says so', () => {
+    const piece = draft([{ kind: 'attachment' }])
+    expect(decideSharing(piece, 'anthropic', CROSS, 'direct')).toMatchObject({ allowed: true, provenance: 'direct' })
+    expect(decideSharing(piece, 'anthropic', undefined, 'direct')).toMatchObject({ allowed: false, provenance: 'direct' })
+    expect(decideSharing(piece, 'anthropic', CROSS, 'joined')).not.toHaveProperty('provenance')
+  })
+
+  test('the error of a required output names the origin that denied it', async () => {
+    const item = output('draft', 'SECRET', { required: true, madeFrom: [{ kind: 'conversation_history' }] })
+    await expect(shareContext(request({ policy: CROSS, items: [item] }))).rejects.toMatchObject({
+      code: 'DATA_SHARING_DENIED',
+      message:
+        'Step "critique" needs step_output "draft" of openai, but "draft" was made from conversation history, which anthropic may not see (allowConversationHistory).',
+      details: { piece: 'draft', from: 'openai', rule: 'allowConversationHistory', origin: { kind: 'conversation_history' } },
     })
   })
 })
@@ -261,6 +353,10 @@ describe('500 generated combinations', () => {
   const generatedPiece = fc.record({
     kind: fc.constantFrom(...CONTEXT_KINDS),
     from: fc.option(fc.constantFrom(...providers), { nil: undefined }),
+    madeFrom: fc.array(
+      fc.record({ kind: fc.constantFrom(...CONTEXT_KINDS), from: fc.option(fc.constantFrom(...providers), { nil: undefined }) }),
+      { maxLength: 3 },
+    ),
     required: fc.integer({ min: 0, max: 9 }).map((roll) => roll === 0),
     filler: fc.string({ unit: 'binary', maxLength: 60 }),
     repeat: fc.nat(20),
@@ -281,6 +377,7 @@ describe('500 generated combinations', () => {
     maxSharedTokens: fc.oneof(fc.nat(300), fc.constant(10_000)),
     includeOriginalPrompt: fc.boolean(),
     preserveSystemPrompts: fc.boolean(),
+    provenance: fc.constantFrom('joined', 'direct', undefined),
   })
 
   test('500 generated combinations never show a forbidden item, and decide about each item once', async () => {
@@ -290,25 +387,35 @@ describe('500 generated combinations', () => {
         generatedPolicy,
         contextPolicy,
         async (drafts, policy, flowPolicy) => {
-          const items: ContextItem[] = drafts.map(({ kind, from, required, filler, repeat }, index) => {
+          const items: ContextItem[] = drafts.map(({ kind, from, madeFrom, required, filler, repeat }, index) => {
             const canary = `<canary-${index}>`
             return {
               kind,
               name: `p${index}`,
               ...(from ? { from } : {}),
+              madeFrom,
               required,
               text: `${canary}${filler.repeat(repeat)}${canary}`,
             }
           })
           const granted = policy?.userId === 'ann' && policy.providerKey === 'anthropic' ? policy : undefined
-          const mayPass = ({ kind, from }: ContextItem): boolean => {
+          const mayPass = (item: ContextItem): boolean => {
+            const hops = flowPolicy.provenance === 'direct' ? [] : (item.madeFrom ?? [])
+            const isHidden =
+              (item.kind === 'step_output' && !flowPolicy.shareStepOutputs) ||
+              (item.kind === 'conversation_history' && !flowPolicy.shareConversationHistory)
+            return !isHidden && [item, ...hops].every(maySee)
+          }
+          const maySee = ({ kind, from }: Origin): boolean => {
             const isOwn = from === 'anthropic'
             const isOfAnotherModel = from !== undefined && !isOwn
             const crossing = !isOfAnotherModel || granted?.allowCrossProviderContext === true
             return {
               original_prompt: true,
-              step_output: flowPolicy.shareStepOutputs && (isOwn || granted?.allowCrossProviderContext === true),
-              conversation_history: flowPolicy.shareConversationHistory && granted?.allowConversationHistory === true && crossing,
+              step_output: isOwn || granted?.allowCrossProviderContext === true,
+              tool_result: isOwn || granted?.allowCrossProviderContext === true,
+              conversation_history: granted?.allowConversationHistory === true && crossing,
+              metadata: granted?.allowConversationHistory === true && crossing,
               attachment: granted?.allowAttachments === true && crossing,
             }[kind]
           }

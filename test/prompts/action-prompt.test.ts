@@ -3,7 +3,7 @@ import { StepAction } from '../../src/domain/vocabulary.ts'
 import { actionPrompt, composeUserContent } from '../../src/prompts/action-prompt.ts'
 
 test('every action of a model has an instruction of its own', () => {
-  const actions = Object.values(StepAction).filter((action) => action !== 'approve' && action !== 'wait')
+  const actions = Object.values(StepAction).filter((action) => !['run', 'approve', 'wait'].includes(action))
   const prompts = actions.map(actionPrompt)
   expect(new Set(prompts).size).toBe(actions.length)
   for (const prompt of prompts) expect(prompt).toMatch(/^[A-Z].*\.$/s)
@@ -20,6 +20,13 @@ describe('composing the message of a step', () => {
       () => 'm',
     )
     expect(content).toMatch(/^Refine\.\n\nThe request:\nA haiku\n\n\[begin draft m: [^\n]*\]\nRain\n\[end draft m\]$/)
+  })
+
+  test('the instruction of a step without a prompt comes last, after what it names', () => {
+    const parts = { prompt: 'Refine.', original: 'A haiku', inputs: [{ label: 'draft', text: 'Rain' }], promptLast: true }
+    expect(composeUserContent(parts, () => 'm')).toMatch(
+      /^The request:\nA haiku\n\n\[begin draft m: [^\n]*\]\nRain\n\[end draft m\]\n\nRefine\.$/,
+    )
   })
 
   test('the request is not repeated', () => {

@@ -21,6 +21,18 @@ describe('rendering', () => {
     expect(render(source, over)).toBe('Write a haiku|in|prev|Rain falls|0.8|2|dry|user')
   })
 
+  test('a template lists the sources of a step', () => {
+    const sources = [
+      { kind: 'citation', url: 'https://example.org/rain', title: 'Rain' },
+      { kind: 'annotation', title: 'Fog' },
+    ] as const
+    const source =
+      '{% for source in steps.draft.sources %}{{ forloop.index }} {{ source.title }} {{ source.url | default: "-" }};{% endfor %}'
+    expect(render(source, { steps: { draft: { output: 'x', status: 'SUCCESS', sources } } })).toBe(
+      '1 Rain https://example.org/rain;2 Fog -;',
+    )
+  })
+
   test('text without marks stays unchanged, whatever braces it contains', () => {
     expect(render('Answer as {"score": 1} } %} original')).toBe('Answer as {"score": 1} } %} original')
   })

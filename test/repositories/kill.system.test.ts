@@ -32,6 +32,10 @@ test(`an embedded database keeps all acknowledged writes when its process is kil
     for (const line of told) {
       const [what, flowId = '', stepId] = line.split(' ')
       if (what === 'flow') expect(await store.flows.find(flowId), line).toBeDefined()
+      if (what === 'event') {
+        const [found] = await store.events.read({ afterSeq: Number(flowId) - 1 }, 1)
+        expect({ seq: String(found?.seq), id: found?.id }, line).toEqual({ seq: flowId, id: stepId })
+      }
       if (what === 'step')
         expect(
           (await store.flows.stepResults(flowId)).map((result) => result.stepId),

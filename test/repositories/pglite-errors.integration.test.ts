@@ -1,4 +1,7 @@
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { mkdtempSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { openStore } from '../../src/repositories/database.ts'
 import type { Store } from '../../src/repositories/repository.ts'
 import { newClaim, newFlow, newThread, outcome, stepResult, update } from '../support/stored-data.ts'
@@ -52,4 +55,12 @@ test('a write that the embedded database refuses fails alone: writes and reads b
   expect(answered.filter(({ status }) => status === 'rejected')).toEqual([])
   const kept = await Promise.all(flows.map(({ flowId }) => store.flows.stepResults(flowId)))
   expect(kept.map((results) => results.length)).toEqual(flows.map((_, index) => (index === poisoned ? 0 : 1)))
+})
+
+test.skipIf(process.platform === 'win32')('other users cannot reach the files of an embedded database', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'polyphony-mode-'))
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+  const directory = join(folder, 'data')
+  await (await openStore({ url: `pglite://${directory}` })).close()
+  expect(statSync(directory).mode & 0o077).toBe(0)
 })

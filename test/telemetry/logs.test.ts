@@ -167,6 +167,7 @@ describe('lines of flows', () => {
       Object.assign(failure(code), { message: `said ${secret('vendor')}` })
     const replies = [said('PROVIDER_UNAVAILABLE'), counted(secret('answer')), said('PROVIDER_REJECTED')]
     services = await openServices({ scripted: scriptedProvider('scripted', replies) }, { logger, logLevel })
+    await services?.polyphony.dataSharing.set(USER, 'scripted', { allowConversationHistory: true })
     const prompts = { prompt: `${secret('prompt')} {{ metadata.word }}`, system: secret('system') }
     const definition = { ...chain(modelAStep('a', prompts)), name: secret('name'), description: secret('description') }
     const options = { input: secret('input'), metadata: { word: secret('metadata') } }

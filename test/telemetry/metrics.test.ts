@@ -82,6 +82,17 @@ describe('metrics of flows and calls', () => {
     expect(sumOf(samples, 'polyphony_tokens_total', { simulated: 'false', provider: 'pretended' })).toBe(0)
   })
 
+  test('count events that were dropped', async () => {
+    services = await openServices({ scripted: scriptedProvider('scripted', []) })
+    const { events, telemetry } = services.polyphony
+    const metrics = await telemetry.metrics()
+    expect(sumOf(await read(metrics), 'polyphony_events_dropped_total')).toBe(0)
+    events.on({}, () => new Promise(() => {}), { maxQueue: 10 })
+    await Promise.all(Array.from({ length: 30 }, () => events.publish({ type: 'a', source: 'test', data: null })))
+    await until(() => events.stats().dropped === 20)
+    for (let scrape = 0; scrape < 2; scrape++) expect(sumOf(await read(metrics), 'polyphony_events_dropped_total')).toBe(20)
+  })
+
   test('count flows by type and status, and the running ones', async () => {
     let release = () => {}
     const held = new Promise<void>((resolve) => {
@@ -166,7 +177,7 @@ describe('labels of metrics are bounded', () => {
   })
 
   test('providers that are not configured, strange flow types, methods, statuses and addresses become "other"', async () => {
-    const { metrics, observer } = createMetrics({ providerIds: ['openai'], flowTypes: ['sequential'] })
+    const { metrics, observer } = createMetrics({ providerIds: ['openai'], flowTypes: ['sequential'], droppedEvents: () => 0 })
     for (let index = 0; index < 500; index++) {
       const provider = `made-up-${index}`
       // As a definition of a later version could have it.
@@ -207,7 +218,7 @@ describe('the registry', () => {
   })
 
   test('contains requests, sockets, subscriptions and figures of the process', async () => {
-    const { metrics } = createMetrics({ providerIds: [], flowTypes: [] })
+    const { metrics } = createMetrics({ providerIds: [], flowTypes: [], droppedEvents: () => 0 })
     metrics.httpRequest({ method: 'POST', route: '/api/v1/flows/:flowId/execute', status: 202, seconds: 0.03 })
     metrics.openSockets(7)
     metrics.openSockets(5)

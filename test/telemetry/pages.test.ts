@@ -16,7 +16,7 @@ describe('the documentation of observability', () => {
   })
 
   test('names every metric with its labels', async () => {
-    const { metrics, observer } = createMetrics({ providerIds: ['openai'], flowTypes: ['sequential'] })
+    const { metrics, observer } = createMetrics({ providerIds: ['openai'], flowTypes: ['sequential'], droppedEvents: () => 0 })
     const flow = await observer.flowStarted(FLOW)
     const call = flow.callStarted?.(CALL)
     call?.attempted({ ...ATTEMPT, usage: { inputTokens: 1, source: 'reported' } })

@@ -16,6 +16,7 @@ const OPTIONS: Readonly<Record<string, readonly object[]>> = {
   ],
   refinement: [{ minImprovement: 0.1, patience: 2, criteria: 'Uses {{ name }}' }],
   analysis: [{ analyst: 'a/x', synthesizer: 'b/y' }],
+  research: [{ researchers: 'a/x,b/y,c/z', search: 'function/search' }],
   qa: [{ generator: 'a/x', checker: 'b/y', judge: 'c/z' }],
 }
 

@@ -1,4 +1,6 @@
 import { describe, expect, test } from 'vitest'
+import * as z from 'zod'
+import { toOutputJsonSchema } from '../../src/domain/answers/output-schema.ts'
 import { readVerdict, VERDICT_JSON_SCHEMA } from '../../src/domain/answers/verdict.ts'
 import type { FlowDefinition, FlowDefinitionInput, FlowStep } from '../../src/domain/definition/flow-definition.ts'
 import { createDefinitionParser } from '../../src/domain/definition/parser.ts'
@@ -55,7 +57,7 @@ async function run(input: FlowDefinitionInput, original: string): Promise<Run> {
 
   const scopeOf = ({ input: given, visible, iteration = 1 }: RunStepOptions): PromptScope => {
     const steps: Record<string, StepView> = {}
-    for (const { stepId, output, parsed, status } of visible) steps[stepId] = { output, parsed, status }
+    for (const { stepId, output, parsed, status } of visible) steps[stepId] = { output, parsed, status, sources: [] }
     const previous = visible.findLast(({ status }) => status === 'SUCCESS')?.output
     return {
       original,
@@ -66,6 +68,9 @@ async function run(input: FlowDefinitionInput, original: string): Promise<Run> {
       metadata: {},
     }
   }
+
+  const schemaOf = ({ outputSchema }: FlowStep) =>
+    outputSchema instanceof z.ZodType ? toOutputJsonSchema(outputSchema) : undefined
 
   function answer(step: FlowStep, options: RunStepOptions): StepResult {
     const { iteration = 1, verdict } = options
@@ -83,7 +88,7 @@ async function run(input: FlowDefinitionInput, original: string): Promise<Run> {
         system,
         prompt,
         text: `${system}\n${prompt}`,
-        schema: verdict === 'ask' ? VERDICT_JSON_SCHEMA : undefined,
+        schema: verdict === 'ask' ? VERDICT_JSON_SCHEMA : schemaOf(step),
         raw: '',
       },
       SIMULATED_SCENARIOS,
@@ -96,7 +101,8 @@ async function run(input: FlowDefinitionInput, original: string): Promise<Run> {
     outputs[`${step.id}#${iteration}`] = output
     const { provider, model, action } = step
     const reading = verdict && readVerdict(output)
-    const parsed = reading && 'verdict' in reading ? reading.verdict : undefined
+    const answered = schemaOf(step) && JSON.parse(output)
+    const parsed = reading && 'verdict' in reading ? reading.verdict : answered
     return stepResult('flow', step.id, { iteration, output, parsed, provider, model, action })
   }
 
@@ -140,6 +146,14 @@ const WORKED_EXAMPLES: Readonly<Record<FlowTemplateName, WorkedExample>> = {
   qa: {
     calls: ['generate#1', 'accuracy#1', 'clarity#1', 'verdict#1'],
     final: /PASS WITH CHANGES[\s\S]*Keep one copy away/,
+  },
+  research: {
+    calls: ['plan#1', 'searchA#1', 'searchB#1', 'report#1', 'check#1', 'answer#1'],
+    final: /16 August 1858 \[1\][\s\S]*## Sources\n\[1\] .*https:/,
+  },
+  development: {
+    calls: ['requirements#1', 'tasks#1', 'assignment#1', 'execution#1', 'validation#1', 'deployment#1', 'report#1'],
+    final: /requirements are met; the API is not deployed yet \(deployed: false\)/,
   },
 }
 

@@ -59,7 +59,9 @@ describe('every template', () => {
   test.each(NAMES)('the template %s fences all text of models and of the user', (name) => {
     for (const { prompt } of getFlowTemplate(name).steps) {
       if (typeof prompt !== 'string' || prompt === 'original') continue
-      for (const [output] of prompt.matchAll(/\{\{[^}]*\}\}/g)) expect(output).toMatch(/\| fence: "/)
+      // What a capture holds leaves it through an output of its own.
+      const shown = prompt.replace(/\{% capture [\s\S]*?\{% endcapture %\}/g, '')
+      for (const [output] of shown.matchAll(/\{\{[^}]*\}\}/g)) expect(output).toMatch(/\| fence: "/)
     }
   })
 
