@@ -102,10 +102,12 @@ const external = [...Object.keys(dependencies).filter((name) => name !== 'zod'),
 const builds = [
   await build({
     ...shared,
-    entryPoints: ['src/index.ts', 'src/cli/main.ts', 'src/server/main.ts', 'templates/index.ts'],
+    entryPoints: ['src/index.ts', 'src/ai-sdk.ts', 'src/cli/main.ts', 'src/server/main.ts', 'templates/index.ts'],
     external,
   }),
   await build({ ...shared, entryPoints: ['examples/index.ts'], external }),
+  // By itself, because programs that are services load nothing else.
+  await build({ ...shared, entryPoints: ['src/service-agent/service-agent.ts'], splitting: false, minify: true }),
   // For browsers too: by itself, so that it shares no chunk with what runs in Node only.
   await build({ ...shared, entryPoints: ['src/client/client.ts'], splitting: false, platform: 'browser', target: 'es2022' }),
 ]
@@ -200,7 +202,7 @@ function keepReachableTypes() {
     reached.add(path)
     // Examples in docstrings import names too, which the types do not depend on.
     const types = readFileSync(path, 'utf8').replace(/^ *\/\*\*.*?\*\//gms, '')
-    for (const [, name] of types.matchAll(/(?:from|import\()\s*['"]([^'"]+)['"]/g)) {
+    for (const [, name] of types.matchAll(/(?:\bfrom\s+|\bimport\(\s*)['"]([^'"]+)['"]/g)) {
       if (name.startsWith('.')) visit(resolve(dirname(path), name).replace(/\.[jt]s$/, '.d.ts'))
       else if (![...Object.keys(dependencies), 'polyphony'].includes(name) && !isBuiltin(name))
         throw new Error(`${relative('.', path)}: the public types speak of "${name}", which users do not have`)
