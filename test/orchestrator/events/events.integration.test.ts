@@ -225,7 +225,9 @@ describe('two processes over one database', { timeout: 60_000 }, () => {
       await until(() => flowEvents().length >= 4 && logged().at(-1)?.seq === lastSeq)
       expect(typesOf(flowEvents())).toEqual(['flow_start', 'step_start', 'step_complete', 'flow_complete'])
       expect(flowEvents().every((event) => event.userId === 'ada')).toBe(true)
-      expect(logged().map(({ seq }) => seq)).toEqual(Array.from({ length: lastSeq - firstSeq + 1 }, (_, index) => firstSeq + index))
+      expect(logged().map(({ seq }) => seq)).toEqual(
+        Array.from({ length: lastSeq - firstSeq + 1 }, (_, index) => firstSeq + index),
+      )
       expect(logged().filter(({ type }) => type === 'both')).toHaveLength(40)
     } finally {
       for (const polyphony of opened.splice(0)) await polyphony.close()
