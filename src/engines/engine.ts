@@ -36,6 +36,15 @@ export interface EngineRuns {
   driven(): readonly FlowJob[]
 }
 
+/** A flow that has been in the queue for long. */
+export interface OverdueFlow {
+  readonly flowId: string
+  /** The definition with functions that a process must have registered to run it; absent if every process can. */
+  readonly requires?: string
+  /** The job for which the flow was claimed the last time. */
+  readonly jobId?: string
+}
+
 /**
  * An epoch, or the status that prevents a claim; undefined for an unknown flow. `newerVersion`: the version of the
  * flow's rows, if only that prevents it.
@@ -69,7 +78,7 @@ export interface EngineFlows {
   /** Puts paused flows into the queue whose time has come, and resolves with their ids. */
   wakeDue(limit: number): Promise<readonly string[]>
   /** Flows that have been queued for longer than `olderThanMs`, the oldest first. */
-  findQueued(olderThanMs: number, limit: number): Promise<readonly { readonly flowId: string; readonly jobId?: string }[]>
+  findQueued(olderThanMs: number, limit: number): Promise<readonly OverdueFlow[]>
   /** Milliseconds by which the clock of this process is ahead of the clock of the database. */
   clockOffsetMs(): Promise<number>
 }

@@ -23,6 +23,8 @@ export interface QueuedFlow {
   readonly flowId: string
   readonly userId: string
   readonly queuedAt: Date
+  /** The definition with functions that a process must have registered to run it. */
+  readonly requires?: string
   /** The job for which the flow was claimed the last time. */
   readonly jobId?: string
 }

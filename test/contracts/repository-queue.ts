@@ -181,7 +181,7 @@ export function describeQueue({ store, pendingFlow, runningFlow, refusal }: Stor
     test('queued flows are counted by user, and found when they have waited for long', async () => {
       await empty()
       const userId = `user-${randomUUID()}`
-      const flows = [await queued({ userId }), await queued({ userId })]
+      const flows = [await queued({ userId }), await queued({ userId }, { requires: 'named@1' })]
       await next()
       await sleep(2)
       expect((await store().queue.countsByUser()).get(userId)).toEqual({ queued: 1, running: 1 })
@@ -189,7 +189,7 @@ export function describeQueue({ store, pendingFlow, runningFlow, refusal }: Stor
         (await store().queue.findQueued(olderThanMs, 1_000)).filter((flow) => flow.userId === userId)
       expect(await found(60_000)).toEqual([])
 
-      expect(await found(0)).toEqual([{ flowId: flows[1]?.flowId, userId, queuedAt: expect.any(Date) }])
+      expect(await found(0)).toEqual([{ flowId: flows[1]?.flowId, userId, requires: 'named@1', queuedAt: expect.any(Date) }])
     })
 
     test('the clock of the process is compared with the clock of the database', async () => {

@@ -215,6 +215,7 @@ export function createBullmqEngine(deps: BullmqEngineDeps): Engine {
       clock,
       flows,
       slots,
+      registered,
       isEnabled: () => !draining && guard?.state().ok !== false,
       onError: report,
     })

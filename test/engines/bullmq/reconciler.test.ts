@@ -15,6 +15,7 @@ const clock: Clock = {
 
 let queued: string[]
 let due: string[]
+let requires: string | undefined
 let waiting: number
 let added: number[]
 let enabled: boolean
@@ -24,6 +25,7 @@ beforeEach(() => {
   timers.length = 0
   queued = []
   due = []
+  requires = undefined
   waiting = 0
   added = []
   enabled = true
@@ -35,7 +37,7 @@ const start = () =>
     clock,
     flows: {
       wakeDue: async () => due.splice(0),
-      findQueued: async () => queued.map((flowId) => ({ flowId })),
+      findQueued: async () => queued.map((flowId) => ({ flowId, ...(requires !== undefined && { requires }) })),
     },
     slots: {
       addMany: async (count) => {
@@ -43,6 +45,7 @@ const start = () =>
       },
       countWaiting: async () => waiting,
     },
+    registered: () => ['known@1'],
     isEnabled: () => enabled,
     onError: (error) => errors.push(error),
   })
@@ -75,6 +78,26 @@ test('adds one slot at a time while no flow leaves the queue, and all again when
   queued = ['b', 'c']
   await reconciler.pass()
   expect(added).toEqual([3, 1, 2])
+})
+
+test('adds more slots with every pass until a flow leaves the queue that this process can run, and passes sooner', async () => {
+  queued = ['a', 'b']
+  requires = 'known@1'
+  const reconciler = start()
+  const usual = timers.at(-1)?.delayMs ?? 0
+  for (let pass = 0; pass < 7; pass++) {
+    const { length } = timers
+    timers.at(-1)?.run()
+    while (timers.length === length) await new Promise(setImmediate)
+  }
+  expect(added).toEqual([2, 1, 2, 4, 8, 16, 16])
+  expect(timers.at(-1)?.delayMs).toBeLessThan(usual)
+  queued = ['b']
+  await reconciler.pass()
+  requires = 'unknown@1'
+  await reconciler.pass()
+  await reconciler.pass()
+  expect(added.slice(7)).toEqual([1, 1, 1])
 })
 
 test('adds all slots again when something has changed that may make flows runnable', async () => {

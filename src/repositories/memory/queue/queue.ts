@@ -78,10 +78,11 @@ export function createMemoryQueue({ records, claims, findDead }: MemoryQueueDeps
       return old
         .sort((a, b) => queuedAt(a) - queuedAt(b))
         .slice(0, limit)
-        .map(({ flowId, userId, queuedAtMs = 0, jobId }) => ({
+        .map(({ flowId, userId, queuedAtMs = 0, requires, jobId }) => ({
           flowId,
           userId,
           queuedAt: new Date(queuedAtMs),
+          ...(requires !== undefined && { requires }),
           ...(jobId !== undefined && { jobId }),
         }))
     },

@@ -22,6 +22,11 @@ interface ClaimedRow {
   readonly unrunnable: number
 }
 
+interface QueuedRow extends Omit<QueuedFlow, 'jobId' | 'requires'> {
+  readonly jobId: string | null
+  readonly requires: string | null
+}
+
 interface UnrunnableRow {
   readonly name: string
   readonly version: string | null
@@ -88,11 +93,12 @@ export function createQueueRepository(pool: Pool): QueueRepository {
     }),
 
     findQueued: guarded(async (olderThanMs: number, limit: number) => {
-      const { rows } = await pool.query<Omit<QueuedFlow, 'jobId'> & { readonly jobId: string | null }>(FIND_QUEUED_SQL, [
-        olderThanMs,
-        limit,
-      ])
-      return rows.map(({ jobId, ...flow }) => (jobId === null ? flow : { ...flow, jobId }))
+      const { rows } = await pool.query<QueuedRow>(FIND_QUEUED_SQL, [olderThanMs, limit])
+      return rows.map(({ jobId, requires, ...flow }) => ({
+        ...flow,
+        ...(requires !== null && { requires }),
+        ...(jobId !== null && { jobId }),
+      }))
     }),
 
     queuedAt: guarded(async (flowId: string) => {
