@@ -1,13 +1,16 @@
 import { expect, test } from 'vitest'
+import { POOL_STRATEGIES } from '../../src/config/pools/pool-settings.ts'
 import { killModels } from './killed-models.ts'
 import { createModelServers } from './model-servers.ts'
 
 const FLOWS = 100
 
-test(`${FLOWS} streamed flows over a pool complete although one of its two model servers is killed twice`, async () => {
+const title = `${FLOWS} streamed flows over a pool complete although one of its two model servers is killed twice`
+
+test.each(POOL_STRATEGIES)(`%s: ${title}`, async (strategy) => {
   const world = createModelServers()
   try {
-    const { completed, repeated, restarts, attempts, shareBackMs } = await killModels(world, FLOWS)
+    const { completed, repeated, restarts, attempts, shareBackMs } = await killModels(world, FLOWS, strategy)
     expect({ completed, repeated, restarts }).toEqual({ completed: FLOWS, repeated: 0, restarts: 2 })
     // Every answer and every call that was lost is a row of its own.
     const lost = attempts.filter(({ error }) => error !== undefined)

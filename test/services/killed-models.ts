@@ -1,8 +1,10 @@
 import { expect } from 'vitest'
+import type { PoolStrategy } from '../../src/config/pools/pool-settings.ts'
 import type { Attempt } from '../../src/domain/execution/step-result.ts'
 import type { Polyphony } from '../../src/polyphony.ts'
 import type { createModelServers } from './model-servers.ts'
 import { until } from './process-world.ts'
+import { createGate } from './service-world.ts'
 
 type ModelServers = ReturnType<typeof createModelServers>
 
@@ -18,14 +20,20 @@ export interface KilledModels {
 }
 
 const VICTIM = 'writer-1'
+const PAUSE = 'until-it-returned'
 
 /** Kills one of two model servers twice in the middle of streamed flows over their pool. */
-export async function killModels(world: ModelServers, flows: number): Promise<KilledModels> {
+export async function killModels(world: ModelServers, flows: number, strategy: PoolStrategy): Promise<KilledModels> {
   for (const id of [VICTIM, 'writer-2']) {
-    world.writeFile(world.serverOf(id, { restart: { delayMs: 300, maxRetries: 10 } }, { chunkMs: 20, words: 20 }))
+    world.writeFile(world.serverOf(id, { restart: { delayMs: 300, maxRetries: 10 } }, { chunkMs: 50, words: 30 }))
   }
   const members = [{ model: `${VICTIM}/small` }, { model: 'writer-2/small' }]
-  const polyphony = await world.open({ pools: { writers: { members, strategy: 'least_connections' } } })
+  const polyphony = await world.open({ pools: { writers: { members, strategy } } })
+  const returned = createGate()
+  polyphony.functions.register(PAUSE, async () => {
+    await returned.opened
+    return 'done'
+  })
   await polyphony.services.startAll()
 
   const step = { model: 'pool/writers', action: 'generate' as const, maxRetries: 8, fallbackAfterFirstToken: true }
@@ -35,6 +43,7 @@ export async function killModels(world: ModelServers, flows: number): Promise<Ki
     contextPolicy: { shareStepOutputs: false },
     steps: [
       { id: 'first', ...step },
+      { id: 'pause', model: `function/${PAUSE}`, action: 'run' as const },
       { id: 'second', ...step },
     ],
   }
@@ -47,10 +56,12 @@ export async function killModels(world: ModelServers, flows: number): Promise<Ki
       const { restarts, state } = polyphony.services.get(VICTIM)
       return restarts === kill && state === 'running'
     })
+    // However long the first restart took, all flows still have a call before them.
+    returned.open()
   }
   const shareBackMs = await measureShare(world, polyphony)
   const results = (await settled).flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []))
-  const steps = results.flatMap((result) => result.steps)
+  const steps = results.flatMap((result) => result.steps).filter(({ stepId }) => stepId !== 'pause')
   const repeated = steps.filter(({ attempts }) => attempts.slice(0, -1).some(({ error }) => error === undefined)).length
   // The ledger has every attempt of the results.
   for (const { steps: ofFlow } of results) for (const { attempts } of ofFlow) expect(attempts.at(-1)?.error).toBeUndefined()
