@@ -168,10 +168,10 @@ async function compose(loaded: LoadedConfig, openedEngine: OpenedEngine, databas
   const recording = await openRecording(config, database, warn)
   const sharedRates = createSharedRates(config, database, owner.id)
   const publish: ServicesDeps['publish'] = (event) => void events.service.publish(event).catch(() => {})
-  const { models, services, loadServices } = createAnswering(config, { sharedRates, warn, recording, publish })
+  const { models, services, loadServices, observed } = createAnswering(config, { sharedRates, warn, recording, publish })
   const { providers } = models
   const { telemetry, observer, logger } = createTelemetry(config, {
-    providers: providers.list(),
+    ...observed,
     flowTypes: Object.keys(executors),
     droppedEvents: () => events.service.stats().dropped,
   })

@@ -32,7 +32,7 @@ export interface AttemptOptions {
   readonly account?: number
 }
 
-export interface CallDeps extends LedgerDeps, Pick<RateLimitDeps, 'ratesOf' | 'loadProvider' | 'sharedRates' | 'warn'> {
+export interface CallDeps extends LedgerDeps, Pick<RateLimitDeps, 'ratesOf' | 'loadProvider' | 'sharedRates' | 'warn' | 'gates'> {
   /** Sends one request to one provider. Must meet the contract of `Provider.generate`. */
   readonly attempt: (request: PreparedRequest, options: AttemptOptions) => Promise<ModelResponse>
   /** Implemented by createPriceBook. */
@@ -61,7 +61,7 @@ export function createCall(deps: CallDeps): Call {
   const clock = deps.clock ?? systemClock
   const retrySettings = { ...RETRY_DEFAULTS, ...deps.retry }
   const { baseDelayMs: jitterMs, retryAfterCapMs } = retrySettings
-  const { ratesOf, loadProvider, sharedRates, warn } = deps
+  const { ratesOf, loadProvider, sharedRates, warn, gates } = deps
   const layers: readonly CallLayer[] = [
     retry(retrySettings, clock),
     ...balanceLayers(deps, clock),
@@ -69,7 +69,7 @@ export function createCall(deps: CallDeps): Call {
     ...(deps.answers ? [answerCache(deps.answers, clock)] : []),
     sharedBeginnings(clock),
     limits(deps.worstCaseUsd),
-    rateLimit({ ratesOf, loadProvider, sharedRates, warn, retryAfterCapMs, jitterMs }, clock),
+    rateLimit({ ratesOf, loadProvider, sharedRates, warn, gates, retryAfterCapMs, jitterMs }, clock),
     circuitBreaker({ ...CIRCUIT_BREAKER_DEFAULTS, ...deps.circuitBreaker }, clock, deps.standing),
     attemptLedger(deps, clock),
     streamTimeout(clock),

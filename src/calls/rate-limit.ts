@@ -4,31 +4,21 @@ import { callFactsOf, withCallFacts } from '../domain/execution/call-facts.ts'
 import { reasoningBudgetOf } from '../domain/execution/model-call.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { AttemptCall, AttemptContext, CallLayer, CallResponse, PreparedRequest } from './call.ts'
-import { createGate, type Gate, type Pass, type Rates } from './gate.ts'
+import type { Gate, Pass, Rates } from './gate.ts'
 import { type AccountClosures, createAccountClosures } from './rates/account-closures.ts'
 import { accountOf } from './rates/account-name.ts'
-import { createSharedGate } from './rates/shared-gate.ts'
-import type { SharedRates } from './rates/shared-rates.ts'
+import { createGates, type Gates, type GatesDeps, isLimited } from './rates/gates.ts'
 
 /** Limited, because the keys are model names, which come from flows. */
 const MAX_HELD = 1_000
 
-export interface RateLimitDeps {
+export interface RateLimitDeps extends Omit<GatesDeps, 'clock'> {
   /** Rates of a configured provider. Called once per attempt. Implemented by createRatesOf. */
   readonly ratesOf: (provider: string) => Rates
-  /**
-   * Loads what the first request to a provider needs. A request that is sent late, after its slot, would lie closer to
-   * the next ones than the rate allows. The attempt itself reports a failure.
-   */
-  readonly loadProvider?: (provider: string) => Promise<unknown>
+  /** Queues that other requests than those of this layer wait in as well. Default: queues of its own. */
+  readonly gates?: Gates
   /** A 429 with a longer wait than this holds back only its own call. Milliseconds. */
   readonly retryAfterCapMs: number
-  /** Upper bound on the random wait after a pause, milliseconds. */
-  readonly jitterMs: number
-  /** Present where the rates hold over all processes. */
-  readonly sharedRates?: SharedRates
-  /** Receives lines about a store of shared rates that does not answer. Implemented by the configured logger. */
-  readonly warn?: (message: string, facts: Readonly<Record<string, unknown>>) => void
 }
 
 /**
@@ -37,27 +27,15 @@ export interface RateLimitDeps {
  * account for all processes.
  */
 export const rateLimit = (deps: RateLimitDeps, clock: Clock): CallLayer => {
-  const { ratesOf, loadProvider, retryAfterCapMs, jitterMs, sharedRates, warn = () => {} } = deps
+  const { ratesOf, retryAfterCapMs, jitterMs, sharedRates, warn = () => {} } = deps
   const closures = sharedRates && createAccountClosures(sharedRates, clock, warn)
-  const gates = new Map<string, Promise<Gate>>()
+  const gates = deps.gates ?? createGates({ ...deps, clock })
   const heldUntil = new Map<string, number>()
   /** Calls that wait for the rates of their account. */
   const queued = new Map<string, number>()
 
-  const gateOf = (request: PreparedRequest, rates: Rates): Promise<Gate> => {
-    const account = accountOf(request)
-    const known = gates.get(account)
-    if (known) return known
-    const gate = openGate(request.provider, account, rates)
-    gates.set(account, gate)
-    return gate
-  }
-
-  const openGate = async (provider: string, account: string, rates: Rates): Promise<Gate> => {
-    const [fallback] = await Promise.all([createGate(rates, clock), loadProvider?.(provider).catch(() => undefined)])
-    if (!sharedRates) return fallback
-    return createSharedGate({ account, rates, shared: sharedRates, fallback, clock, warn, jitterMs })
-  }
+  const gateOf = (request: PreparedRequest, rates: Rates): Promise<Gate> =>
+    gates.of(accountOf(request), request.provider, rates)
 
   const afterHold = async (request: PreparedRequest, context: AttemptContext): Promise<void> => {
     const target = nameOf(request)
@@ -137,9 +115,6 @@ export const rateLimit = (deps: RateLimitDeps, clock: Clock): CallLayer => {
     }
   }
 }
-
-const isLimited = ({ maxConcurrency, requestsPerMinute, tokensPerMinute }: Rates): boolean =>
-  maxConcurrency !== undefined || requestsPerMinute !== undefined || tokensPerMinute !== undefined
 
 const nameOf = (request: PreparedRequest): string => `${accountOf(request)}/${request.model}`
 

@@ -1,8 +1,12 @@
+import { systemClock } from '../async/clock.ts'
+import { untilAborted } from '../async/until-aborted.ts'
 import type { LedgerDeps } from '../calls/attempt-ledger.ts'
 import type { PreparedRequest } from '../calls/call.ts'
 import { createCallEstimate } from '../calls/call-estimate.ts'
 import { createCall } from '../calls/create-call.ts'
+import { createGates, isLimited } from '../calls/rates/gates.ts'
 import type { SharedRates } from '../calls/rates/shared-rates.ts'
+import { RETRY_DEFAULTS } from '../calls/retry.ts'
 import { createRatesOf } from '../config/provider-rates.ts'
 import type { ModelRequest } from '../domain/execution/model-call.ts'
 import type { FindOperations } from '../orchestrator/operations/find-operation.ts'
@@ -57,6 +61,10 @@ export function createModels(config: LoadedConfig, { sharedRates, warn, recordin
 
   const ratesOf = createRatesOf(accounts)
 
+  const retry = recording?.isReplay ? { ...config.retry, baseDelayMs: 0, maxDelayMs: 0 } : config.retry
+  const { baseDelayMs: jitterMs } = { ...RETRY_DEFAULTS, ...retry }
+  const gates = createGates({ loadProvider: providers.get, sharedRates, warn, jitterMs, clock: systemClock })
+
   const call = createCall({
     attempt: (request, attempt) =>
       providers
@@ -69,10 +77,10 @@ export function createModels(config: LoadedConfig, { sharedRates, warn, recordin
     ratesOf: recording?.isReplay ? () => ({}) : (id) => backing.ratesOf(id) ?? ratesOf(id),
     // A replay asks no service.
     ...(!recording?.isReplay && { standing: backing.standing }),
-    loadProvider: providers.get,
+    gates,
     sharedRates,
     warn,
-    retry: recording?.isReplay ? { ...config.retry, baseDelayMs: 0, maxDelayMs: 0 } : config.retry,
+    retry,
     ...chosen,
   })
 
@@ -97,6 +105,14 @@ export function createModels(config: LoadedConfig, { sharedRates, warn, recordin
     modelNames: createModelNames({ prices: config.prices }),
     tokens: createTokenCounter(),
     call,
+    /** Waits until the rates of a provider allow a request that is no call of a step, and returns what ends it. */
+    async enterRates(provider: string, signal: AbortSignal): Promise<() => void> {
+      const rates = backing.ratesOf(provider) ?? ratesOf(provider)
+      if (!isLimited(rates)) return () => {}
+      const gate = await untilAborted(gates.of(provider, provider, rates), signal)
+      const pass = await gate.enter(0, signal)
+      return () => pass.leave()
+    },
     estimate: createCallEstimate({ price, isSimulated }),
   }
 }

@@ -14,13 +14,15 @@ export interface EntriesDeps extends Omit<BodyDeps, 'healthEnabled'>, Pick<Servi
   /** Whether services take slots that run nothing here: remote ones, and those of this process without code. */
   readonly countsAll?: boolean
   readonly admit: Dependencies['admit']
+  /** Waits for the rates of the provider of a service. Absent where services stand behind no providers. */
+  readonly enterRates?: (id: string, signal: AbortSignal) => Promise<() => void>
   readonly onChange: (id: string, before: MachineModel, model: MachineModel) => void
   readonly onLimit: (id: string, limit: ServiceLimit) => void
 }
 
 /** Returns the function that makes an entry of a checked definition: `idle`, with runs that are numbered on. */
 export function createEntries(deps: EntriesDeps) {
-  const { defaults, clock, monotonicNow, admit, onChange, onLimit, countsAll = false } = deps
+  const { defaults, clock, monotonicNow, admit, onChange, onLimit, enterRates, countsAll = false } = deps
 
   return (definition: ServiceDefinition, handlers: InProcessService | undefined, runsBefore: number): ServiceEntry => {
     const { id, dependsOn, limits, leaseMs, ready, provider } = definition
@@ -47,6 +49,7 @@ export function createEntries(deps: EntriesDeps) {
     const bounded = createBoundedCalls({
       id,
       maxConcurrency: provider?.maxConcurrency,
+      ...(provider && enterRates && { enter: (signal: AbortSignal) => enterRates(id, signal) }),
       timeoutMs: definition.callTimeoutMs ?? defaults.callTimeoutMs,
       clock,
     })

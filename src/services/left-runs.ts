@@ -1,21 +1,37 @@
+import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { termsOf } from './bodies.ts'
-import type { LeftRun, ProcessDriver } from './process-driver.ts'
+import type { LeftRun, LivingRun, ProcessDriver } from './process-driver.ts'
 import type { ServiceEntry } from './service-entry.ts'
 
 type Adopted = Extract<LeftRun, { readonly outcome: 'adopted' }>
 
+export interface LeftRunsDeps {
+  readonly driver: Pick<ProcessDriver, 'adopt' | 'findLiving'> | undefined
+  readonly find: (id: string) => ServiceEntry | undefined
+  /** What became of a run. */
+  readonly onFound: (left: LeftRun) => void
+  /** A run lives whose service nothing defines, so that no one watches it. */
+  readonly onUnclaimed: (run: LivingRun) => void
+  /** A run continues whose service was not started: its start takes the run over. */
+  readonly onContinued: (id: string) => void
+  /** Called when it is known of a service whether a run of it continues. */
+  readonly onDecided: () => void
+}
+
 /**
- * Ends or finds what an earlier supervisor left; the next start of the same service continues its run. A single start
- * decides about its own service only, because the files of the others may not be read yet.
+ * Ends or finds what an earlier supervisor left; the next start of the same service continues its run. The first start
+ * of a program makes this process the supervisor, which then decides about the runs of all other services that are
+ * registered, and of each that is registered later. A run without a service is reported and lives: the file of its
+ * service may not be read yet. Only the start of all services ends such runs.
  */
-export function createLeftRuns(
-  driver: Pick<ProcessDriver, 'adopt'> | undefined,
-  find: (id: string) => ServiceEntry | undefined,
-  onFound: (left: LeftRun) => void,
-) {
+export function createLeftRuns({ driver, find, onFound, onUnclaimed, onContinued, onDecided }: LeftRunsDeps) {
   const adopted = new Map<string, Adopted>()
   const decided = new Set<string>()
+  const deciding = new Set<string>()
+  const unclaimed = new Set<string>()
   let areAllDecided = false
+  let isSupervisor = false
+  let isClosed = false
   let last: Promise<unknown> = Promise.resolve()
 
   const findTerms = (id: string) => {
@@ -27,30 +43,83 @@ export function createLeftRuns(
 
   /** One after another, so that no run is decided about twice. */
   function decide(only?: string): Promise<void> {
-    const deciding = last.then(async () => {
-      if (only !== undefined && isDecided(only)) return
+    const own = last.then(async () => {
+      if (isClosed || (only !== undefined && isDecided(only))) return
       for (const left of (await driver?.adopt(findTerms, only)) ?? []) {
         decided.add(left.id)
         if (left.outcome === 'adopted') adopted.set(left.id, left)
         onFound(left)
       }
       // After an error nothing is decided: the folder of another supervisor may become free.
+      isSupervisor = true
       if (only === undefined) areAllDecided = true
       else decided.add(only)
     })
-    last = deciding.catch(() => undefined)
-    return deciding
+    last = own.catch(() => undefined)
+    return own
+  }
+
+  async function takeOver(id: string): Promise<void> {
+    if (isDecided(id)) return
+    await decide(id)
+    if (adopted.has(id)) onContinued(id)
+  }
+
+  /** Decides about the runs of all services that are registered, and reports the others. */
+  async function takeOverAll(): Promise<void> {
+    if (areAllDecided || isClosed) return
+    for (const run of (await driver?.findLiving()) ?? []) {
+      if (areAllDecided || isClosed) return
+      if (find(run.id)) await takeOver(run.id)
+      else if (!unclaimed.has(run.id)) {
+        unclaimed.add(run.id)
+        onUnclaimed(run)
+      }
+    }
   }
 
   return {
+    /** Begins to find out whether a run of the service continues. Must be called before its program starts. */
+    look(id: string): void {
+      if (isDecided(id) || deciding.has(id)) return
+      const isFirst = !isSupervisor
+      deciding.add(id)
+      const settled = decide(id).catch(() => undefined)
+      void settled.then(() => {
+        deciding.delete(id)
+        onDecided()
+        // What cannot be read now is decided at the start of its own service.
+        if (isFirst && isSupervisor) takeOverAll().catch(() => undefined)
+      })
+    },
+    /** `unknown` after `look` and before `onDecided`. */
+    stateOf: (id: string): 'unknown' | 'lives' | 'none' =>
+      deciding.has(id) ? 'unknown' : adopted.has(id) ? 'lives' : 'none',
+    /** Must be called for every service that is registered. */
+    registered(id: string): void {
+      if (isSupervisor) takeOver(id).catch(() => undefined)
+    },
     /**
      * Decides about all runs that are left, with `known` about those of these services only, and resolves with the ids
      * of the services whose runs continue.
      */
     async findAll(known?: readonly string[]): Promise<readonly string[]> {
-      if (known) for (const id of known) await decide(id)
-      else await decide()
+      if (known) {
+        for (const id of known) await decide(id)
+        await takeOverAll()
+      } else await decide()
       return [...adopted.keys()]
+    },
+    /**
+     * Ends the runs that are left where no program is registered. Makes this process no supervisor without need, and
+     * leaves the runs of another one alone.
+     */
+    async endAll(): Promise<readonly string[]> {
+      if (((await driver?.findLiving()) ?? []).length === 0) return []
+      await decide().catch((error: unknown) => {
+        if (!OrchestratorError.is(error) || error.code !== 'SERVICES_OWNED_ELSEWHERE') throw error
+      })
+      return []
     },
     /** The run of a service that its next start continues; `undefined` without one, and after the first call. */
     async findOne(id: string) {
@@ -58,6 +127,11 @@ export function createLeftRuns(
       const left = adopted.get(id)
       adopted.delete(id)
       return left
+    },
+    /** Decides about nothing more, and resolves when the last decision has ended. */
+    async close(): Promise<void> {
+      isClosed = true
+      await last
     },
   }
 }

@@ -19,6 +19,12 @@ export type LeftRun =
 
 export type SetAsideReason = 'unreadable' | 'other_boot' | 'other_process' | 'refused_pid'
 
+/** A run of an earlier supervisor that still lives. */
+export interface LivingRun {
+  readonly id: string
+  readonly pids: readonly number[]
+}
+
 /** What the present definition of a service says about a process that was left behind. */
 export type AdoptionTerms = Pick<ServiceProcess, 'orphans' | 'definitionHash' | 'killTimeoutMs' | 'stopSignal'>
 
@@ -33,6 +39,11 @@ export interface ProcessDriver extends ServiceDriver<ServiceProcess> {
    * `start`.
    */
   adopt(findTerms: (id: string) => AdoptionTerms | undefined, only?: string): Promise<readonly LeftRun[]>
+  /**
+   * The runs of an earlier supervisor of the folder that have processes, and those of the present one if that is another
+   * process. Reads only.
+   */
+  findLiving(): Promise<readonly LivingRun[]>
   /**
    * Reads the log of a service: its last `lines` lines (default 200), and with `follow` every later one until `signal`
    * aborts. Ends at once for a service without a log.

@@ -1,5 +1,6 @@
 import type { Clock, StopTimer } from '../async/clock.ts'
 import { withCallFacts } from '../domain/execution/call-facts.ts'
+import type { ServiceState } from '../domain/services/service-state.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { MachineModel } from './machine/machine-model.ts'
 import type { ServiceEntry } from './service-entry.ts'
@@ -30,7 +31,8 @@ export interface ProviderCalls {
   /**
    * Permits a call to a service that runs or is degraded, and counts it until it leaves. Starts one with
    * `start: demand` first, unless `start` is false. Rejects with PROVIDER_UNAVAILABLE and the wait for a service that
-   * will run by itself, with SERVICE_NOT_RUNNING for another one, and with the reason of the abort.
+   * will run by itself, which is also the case after a start that failed and will be repeated, with
+   * SERVICE_NOT_RUNNING for another one, and with the reason of the abort.
    */
   enter(id: string, signal: AbortSignal, options?: { readonly start?: boolean }): Promise<EnteredCall>
   /** `undefined` for an id that no service has. Called for members of pools before each call. */
@@ -39,6 +41,8 @@ export interface ProviderCalls {
   hindrance(id: string): { readonly message: string; readonly startsByItself: boolean } | undefined
   /** Throws the reason why a service gets no calls now. */
   assertRuns(entry: ServiceEntry): void
+  /** Counts a call to a service that runs until the returned function is called with its outcome. */
+  begin(entry: ServiceEntry): (succeeded: boolean) => void
   /** Measures starts, for the wait for the next one. Called after every change of a service. */
   changed(id: string, before: MachineModel, model: MachineModel): void
   close(): void
@@ -58,6 +62,8 @@ interface StartTimes {
   lastedMs?: number
 }
 
+/** States from which the first call starts a service, or waits for its start. */
+const STARTABLE: ReadonlySet<ServiceState> = new Set<ServiceState>(['idle', 'waiting', 'starting'])
 /** The shortest wait: a service that starts is asked again no sooner. */
 const MIN_WAIT_MS = 500
 /** Wait for what has no known end, such as a dependency or calls in flight. */
@@ -66,11 +72,23 @@ const USUAL_WAIT_MS = 1_000
 export function createProviderCalls({ find, start, stop, clock, monotonicNow }: ProviderCallsDeps): ProviderCalls {
   const starts = new Map<string, StartTimes>()
   const idleTimers = new Map<string, StopTimer>()
+  /** Services that are being stopped because no one used them: the next call starts them again. */
+  const endingUnused = new WeakSet<ServiceEntry>()
+  /** Calls that wait for the start of their service; each aborts when the start fails and will be repeated. */
+  const waitingCalls = new Map<string, Set<AbortController>>()
 
-  const standingOf = ({ id, definition, life }: ServiceEntry): ServiceStanding => {
+  const startsWithCall = (entry: ServiceEntry): boolean => {
+    const { state } = entry.life.snapshot().model
+    if (entry.definition.start !== 'demand') return false
+    return STARTABLE.has(state) || (state === 'stopping' && endingUnused.has(entry))
+  }
+
+  const standingOf = (entry: ServiceEntry): ServiceStanding => {
+    const { id, life } = entry
     const { model } = life.snapshot()
     const run = model.runs
-    if (model.state === 'running' || (model.state === 'idle' && definition.start === 'demand')) return { mayAsk: true, run }
+    const isAsleep = model.state === 'idle' || model.state === 'stopping'
+    if (model.state === 'running' || (isAsleep && startsWithCall(entry))) return { mayAsk: true, run }
     if (!returnsByItself(model)) {
       return { mayAsk: false, run, mayReturn: false, waitMs: Number.POSITIVE_INFINITY, code: 'SERVICE_NOT_RUNNING' }
     }
@@ -94,56 +112,71 @@ export function createProviderCalls({ find, start, stop, clock, monotonicNow }: 
     const details = { provider: id, service: id, state, notSent: true }
     if (!returnsByItself(model)) throw notRunning(id, state)
     const retryAfterMs = Math.round(waitOf(id, model))
-    const error = new OrchestratorError('PROVIDER_UNAVAILABLE', `the service "${id}" does not run yet (${state})`, {
+    const cause = model.lastError ? ` after ${model.lastError.code}` : ''
+    const error = new OrchestratorError('PROVIDER_UNAVAILABLE', `the service "${id}" does not run yet (${state}${cause})`, {
       details: { ...details, retryAfterMs },
     })
     throw withCallFacts(error, { retryAfterMs, generated: false })
   }
 
-  async function startOnDemand({ id }: ServiceEntry, signal: AbortSignal): Promise<void> {
+  async function startOnDemand(entry: ServiceEntry, signal: AbortSignal): Promise<void> {
+    const { id, life } = entry
+    const waiting = waitingCalls.get(id) ?? new Set()
+    waitingCalls.set(id, waiting)
+    const failedOnce = new AbortController()
+    waiting.add(failedOnce)
     try {
-      await start(id, signal)
+      await start(id, AbortSignal.any([signal, failedOnce.signal]))
     } catch (error) {
       if (signal.aborted) throw signal.reason
-      throw notRunning(id, find(id)?.life.snapshot().model.state ?? 'idle', error)
+      // The caller learns how long the next start takes to come, and may go elsewhere.
+      if (!failedOnce.signal.aborted) throw notRunning(id, life.snapshot().model.state, error)
+    } finally {
+      waiting.delete(failedOnce)
+      if (waiting.size === 0) waitingCalls.delete(id)
+      // A service whose callers have all left is used by no one.
+      stopWhenUnused(entry)
     }
   }
 
+  const isUsed = ({ id, life }: ServiceEntry): boolean => life.snapshot().inFlight > 0 || waitingCalls.has(id)
+
   function stopWhenUnused(entry: ServiceEntry): void {
-    const { id, definition, life } = entry
+    const { id, definition } = entry
     const { idleStopMs } = definition
-    if (idleStopMs === undefined || life.snapshot().inFlight > 0) return
+    if (idleStopMs === undefined || isUsed(entry)) return
     idleTimers.get(id)?.()
     const stopTimer = clock.startTimer(idleStopMs, () => {
       idleTimers.delete(id)
+      if (find(id) !== entry || isUsed(entry)) return
+      endingUnused.add(entry)
       // A failure to stop is a state of the service.
-      if (find(id) === entry && life.snapshot().inFlight === 0) stop(id).catch(() => undefined)
+      const stopping = stop(id).catch(() => undefined)
+      void stopping.then(() => endingUnused.delete(entry))
     })
     idleTimers.set(id, stopTimer)
+  }
+
+  function begin(entry: ServiceEntry): (succeeded: boolean) => void {
+    idleTimers.get(entry.id)?.()
+    idleTimers.delete(entry.id)
+    const end = entry.life.beginCall()
+    return (succeeded) => {
+      end(succeeded)
+      stopWhenUnused(entry)
+    }
   }
 
   return {
     async enter(id, signal, { start: mayStart = true } = {}) {
       const entry = find(id)
       if (!entry) throw notRunning(id, 'removed')
-      const { state } = entry.life.snapshot().model
-      const isComing = state === 'idle' || state === 'waiting' || state === 'starting'
-      if (mayStart && isComing && entry.definition.start === 'demand') await startOnDemand(entry, signal)
+      if (mayStart && startsWithCall(entry)) await startOnDemand(entry, signal)
       assertRuns(entry)
       const endpoint = entry.body.endpoint()
       const ended = entry.life.runSignal()
-      if (endpoint === undefined || !ended) throw notRunning(id, state)
-      idleTimers.get(id)?.()
-      idleTimers.delete(id)
-      const end = entry.life.beginCall()
-      return {
-        endpoint,
-        ended,
-        leave(succeeded) {
-          end(succeeded)
-          stopWhenUnused(entry)
-        },
-      }
+      if (endpoint === undefined || !ended) throw notRunning(id, entry.life.snapshot().model.state)
+      return { endpoint, ended, leave: begin(entry) }
     },
     standing(id) {
       const entry = find(id)
@@ -162,8 +195,10 @@ export function createProviderCalls({ find, start, stop, clock, monotonicNow }: 
       return { message: `the service "${id}" is ${state} in this process; ${advice}`, startsByItself }
     },
     assertRuns,
+    begin,
     changed(id, before, model) {
       if (model.state === before.state) return
+      if (model.state === 'backoff') for (const waiting of waitingCalls.get(id) ?? []) waiting.abort()
       const known = starts.get(id) ?? {}
       if (model.state === 'starting') known.startedAtMs = monotonicNow()
       else if (before.state === 'starting' && model.state === 'running' && known.startedAtMs !== undefined) {

@@ -1,10 +1,11 @@
 import type { Clock } from '../async/clock.ts'
 import { findSuggestion, quoted, withSuggestion } from '../domain/definition/suggestion.ts'
 import type { NewEvent } from '../domain/event.ts'
-import { fillPlaceholders } from '../domain/services/placeholders.ts'
+import type { ServiceFigures } from '../domain/services/service-figures.ts'
 import { type ServiceDefinition, serviceSchema } from '../domain/services/service-schema.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { BodyDeps } from './bodies.ts'
+import { createEntryCalls } from './calls/entry-calls.ts'
 import type { CallService } from './calls/service-calls.ts'
 import { createEntries } from './entries.ts'
 import { createLeftRuns } from './left-runs.ts'
@@ -13,7 +14,7 @@ import { serviceInvalid } from './problems.ts'
 import { type AllowedPrograms, assertAllowedProgram } from './process/allowed-programs.ts'
 import { createProviderCalls, type ProviderCalls } from './provider-calls.ts'
 import { reloadServices } from './reload.ts'
-import { toReport } from './report.ts'
+import { toFigures, toReport } from './report.ts'
 import { findServiceOfRun } from './run-tokens.ts'
 import type { LogLine, ServiceInput, Services } from './service.ts'
 import type { ServiceEntry } from './service-entry.ts'
@@ -38,6 +39,8 @@ export interface ServiceRegistryDeps extends Omit<BodyDeps, 'contextOf' | 'findL
   readonly onProvider?: (service: ServiceDefinition) => void
   /** Called after a service with `provider` was removed. */
   readonly onProviderRemoved?: (id: string) => void
+  /** Waits for the rates of the provider of a service, which hold for steps as well. */
+  readonly enterRates?: (id: string, signal: AbortSignal) => Promise<() => void>
   /** Default: every program that the operator names. */
   readonly allowExecutables?: AllowedPrograms
   /** Whether services take slots that run nothing here: remote ones, and those of this process without code. */
@@ -50,6 +53,8 @@ export interface ServiceRegistryDeps extends Omit<BodyDeps, 'contextOf' | 'findL
 /** The services, and the calls of steps to them. */
 export interface ServicesWithCalls extends Services {
   readonly providerCalls: ProviderCalls
+  /** What is counted of every service, in the order of their registration. */
+  figures(): readonly ServiceFigures[]
 }
 
 /** All services of one instance. No service starts and no timer runs before the first start. */
@@ -63,7 +68,7 @@ export function createServices(deps: ServiceRegistryDeps): ServicesWithCalls {
     // A handler that gives a command must find the state after this change and not in the middle of it.
     for (const handler of [...handlers]) void (async () => handler(await event))().catch(() => undefined)
   })
-  const dependencies = createDependencies({ slots, find: (id) => entries.get(id) })
+  const dependencies = createDependencies({ slots, find: (id) => entries.get(id), leftOf: (id) => leftRuns.stateOf(id) })
   let closing: Promise<void> | undefined
   let serverUrl: string | undefined
   let lastReload: Promise<unknown> = Promise.resolve()
@@ -79,13 +84,27 @@ export function createServices(deps: ServiceRegistryDeps): ServicesWithCalls {
   }
   const report = (id: string) => toReport(get(id), monotonicNow(), clock.now())
 
-  const leftRuns = createLeftRuns(deps.drivers.process, (id) => entries.get(id), events.left)
+  const leftRuns = createLeftRuns({
+    driver: deps.drivers.process,
+    find: (id) => entries.get(id),
+    onFound: events.left,
+    onUnclaimed: events.unclaimed,
+    onContinued: begin,
+    onDecided: dependencies.changed,
+  })
   const fromFiles = new Set<string>()
   /** The most runs that a removed service had. Its id may return, and a run number must not mean two runs. */
   let runsBefore = 0
 
   function assertOpen(): void {
     if (closing) throw new OrchestratorError('SERVICE_NOT_RUNNING', 'expected services that are open: they are being closed')
+  }
+
+  /** Starts a service for which no one waits. A failure that no state shows is an event of its own. */
+  function begin(id: string): void {
+    services.start(id).catch((error: unknown) => {
+      if (!closing && entries.has(id) && report(id).lastError === undefined) events.failed(id, error)
+    })
   }
 
   /**
@@ -120,7 +139,10 @@ export function createServices(deps: ServiceRegistryDeps): ServicesWithCalls {
     }),
     findLeftRun: leftRuns.findOne,
     serverUrl: () => serverUrl,
-    admit: dependencies.admit,
+    admit(service, onAdmitted, onFailed) {
+      if (get(service.id).body.driver === 'process') leftRuns.look(service.id)
+      return dependencies.admit(service, onAdmitted, onFailed)
+    },
     onChange(id, before, model) {
       events.changed(id, before, model)
       providerCalls.changed(id, before, model)
@@ -129,8 +151,11 @@ export function createServices(deps: ServiceRegistryDeps): ServicesWithCalls {
     onLimit: events.limited,
   })
 
+  const callEntry = createEntryCalls({ providerCalls, call: deps.call })
+
   const services: ServicesWithCalls = {
     providerCalls,
+    figures: () => [...entries.values()].map(toFigures),
     async register(input: ServiceInput) {
       assertOpen()
       const { handlers, ...given } = { handlers: undefined, ...input }
@@ -149,6 +174,7 @@ export function createServices(deps: ServiceRegistryDeps): ServicesWithCalls {
       if (definition.provider) deps.onProvider?.(definition)
       entries.set(definition.id, entry)
       events.registered(definition)
+      if (entry.body.driver === 'process') leftRuns.registered(definition.id)
       return report(definition.id)
     },
     async start(id, options) {
@@ -193,29 +219,7 @@ export function createServices(deps: ServiceRegistryDeps): ServicesWithCalls {
       const { body } = get(id)
       if (body.driver === 'process' && deps.drivers.process) yield* deps.drivers.process.logs(id, options)
     },
-    async call(id, request, { signal } = {}) {
-      const entry = get(id)
-      const { life, handlers, body, definition, bounded } = entry
-      const run = life.runSignal()
-      providerCalls.assertRuns(entry)
-      const end = life.beginCall()
-      let succeeded = false
-      try {
-        const signals = [signal, run].filter((one) => one !== undefined)
-        const endpoint = body.endpoint()
-        const callee = {
-          id,
-          config: definition.config ?? {},
-          ...(handlers && { handlers }),
-          ...(endpoint !== undefined && { endpoint: fillPlaceholders(endpoint, { id }) }),
-        }
-        const answer = await bounded(AbortSignal.any(signals), (bound) => deps.call(callee, request, bound))
-        succeeded = (answer.status ?? 200) < 500
-        return answer
-      } finally {
-        end(succeeded)
-      }
-    },
+    call: async (id, request, { signal } = {}) => callEntry(get(id), request, signal),
     heartbeat(id) {
       const { life, body } = get(id)
       assertOpen()
@@ -242,12 +246,9 @@ export function createServices(deps: ServiceRegistryDeps): ServicesWithCalls {
       const programs = [...entries.values()].flatMap(({ id, body }) => (body.driver === 'process' ? [id] : []))
       // A run without a service may belong to the file that cannot be used now.
       const known = failures.length > 0 ? programs : undefined
-      const left = programs.length > 0 ? await leftRuns.findAll(known) : []
+      const left = programs.length > 0 || known ? await leftRuns.findAll(known) : await leftRuns.endAll()
       for (const id of new Set([...left.filter((one) => entries.has(one)), ...automatic.map((entry) => entry.id)])) {
-        // A failure that no state shows is an event of its own.
-        services.start(id).catch((error: unknown) => {
-          if (entries.has(id) && report(id).lastError === undefined) events.failed(id, error)
-        })
+        begin(id)
       }
       await dependencies.untilSettled(() => automatic.map(({ life }) => life.snapshot().model.state), entries)
       return automatic.map(({ id }) => report(id))
@@ -273,7 +274,7 @@ export function createServices(deps: ServiceRegistryDeps): ServicesWithCalls {
     close() {
       closing ??= (async () => {
         providerCalls.close()
-        await Promise.allSettled([...entries.values()].map(({ life }) => life.stop()))
+        await Promise.allSettled([...[...entries.values()].map(({ life }) => life.stop()), leftRuns.close()])
         await deps.drivers.process?.close()
       })()
       return closing

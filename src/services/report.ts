@@ -1,3 +1,4 @@
+import type { ServiceFigures } from '../domain/services/service-figures.ts'
 import type { ServiceReport } from './service.ts'
 import type { ServiceEntry } from './service-entry.ts'
 
@@ -26,4 +27,9 @@ export function toReport({ id, definition, body, life }: ServiceEntry, monotonic
     ...(endpoint !== undefined && { endpoint }),
     ...(definition.metadata && { metadata: definition.metadata }),
   }
+}
+
+export function toFigures({ id, life }: Pick<ServiceEntry, 'id' | 'life'>): ServiceFigures {
+  const { model, inFlight, totals } = life.snapshot()
+  return { id, state: model.state, restarts: model.restarts, inFlight, ...totals }
 }

@@ -2,7 +2,7 @@ import type { NewEvent } from '../domain/event.ts'
 import type { ServiceDefinition } from '../domain/services/service-schema.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { MachineModel } from './machine/machine-model.ts'
-import type { LeftRun } from './process-driver.ts'
+import type { LeftRun, LivingRun } from './process-driver.ts'
 import type { ServiceLimit } from './service-driver.ts'
 
 /** Receives what happens to services. Must not throw; implemented by the event log. */
@@ -16,6 +16,8 @@ export interface ServiceEvents {
   failed(id: string, error: unknown): void
   /** What became of a run of an earlier supervisor. */
   left(left: LeftRun): void
+  /** A run of an earlier supervisor lives, and no service defines it. */
+  unclaimed(run: LivingRun): void
   /** A service calls another one; the content is in no event. */
   message(from: string, to: string): void
   /** An event of the service's own. */
@@ -52,6 +54,7 @@ export function createServiceEvents(publish: PublishEvent): ServiceEvents {
       const isWarning = outcome === 'set_aside' || outcome === 'unkillable'
       send('service_orphan', id, { serviceId: id, ...toOrphan(left) }, isWarning ? 'high' : 'normal')
     },
+    unclaimed: ({ id, pids }) => send('service_orphan', id, { serviceId: id, outcome: 'unclaimed', pids }, 'high'),
     message: (from, to) => send('service_message', to, { serviceId: to, from, to }, 'low'),
     own(id, type, data, correlationId) {
       publish({ type, source: id, subject: id, data, ...(correlationId !== undefined && { correlationId }) })

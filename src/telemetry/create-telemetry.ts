@@ -16,7 +16,7 @@ export interface CreatedTelemetry {
   readonly observer: FlowObserver
 }
 
-export interface TelemetrySources extends Pick<MetricsOptions, 'droppedEvents'> {
+export interface TelemetrySources extends Pick<MetricsOptions, 'droppedEvents' | 'isService' | 'services'> {
   readonly providers: readonly TracedProvider[]
   readonly flowTypes: readonly string[]
 }
@@ -24,7 +24,7 @@ export interface TelemetrySources extends Pick<MetricsOptions, 'droppedEvents'> 
 /** Builds logs, traces and metrics. Called once per Polyphony instance. */
 export function createTelemetry(
   config: Pick<PolyphonyConfig, 'telemetry' | 'logger' | 'logLevel'>,
-  { providers, flowTypes, droppedEvents }: TelemetrySources,
+  { providers, ...sources }: TelemetrySources,
 ): CreatedTelemetry {
   const logger = createLogger(config.logger, config.logLevel)
   const observers: FlowObserver[] = [
@@ -35,7 +35,7 @@ export function createTelemetry(
 
   async function startMetrics(): Promise<Metrics> {
     const { createMetrics } = await import('./metrics.ts')
-    const created = createMetrics({ providerIds: providers.map(({ id }) => id), flowTypes, droppedEvents })
+    const created = createMetrics({ providerIds: providers.map(({ id }) => id), ...sources })
     observers.push(created.observer)
     return created.metrics
   }

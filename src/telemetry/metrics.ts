@@ -2,12 +2,18 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 import { isUnpriced } from '../domain/execution/cost.ts'
 import type { CallObservation, CallStart, FlowObservation, FlowObserver, StartedFlow } from '../domain/execution/observation.ts'
 import type { Attempt } from '../domain/execution/step-result.ts'
+import type { ServiceFigures } from '../domain/services/service-figures.ts'
 import { cappedLabel, knownLabel, type Label, OTHER } from './bounded-label.ts'
+import { countServices, MAX_SERVICES } from './service-metrics.ts'
 import type { HttpRequestFacts, Metrics } from './telemetry.ts'
 
 export interface MetricsOptions {
-  /** Ids of the configured providers. Only these become labels. */
+  /** Ids of the configured providers. Only these and those of services become labels. */
   readonly providerIds: readonly string[]
+  /** Whether a provider is a service, which may have been registered later. Default: none is. */
+  readonly isService?: (provider: string) => boolean
+  /** The services of this process. Read at every scrape; default: none. */
+  readonly services?: () => readonly ServiceFigures[]
   readonly flowTypes: readonly string[]
   /** Events that handlers of this process have lost so far. Read once per scrape. */
   readonly droppedEvents: () => number
@@ -31,13 +37,22 @@ const MAX_ROUTES = 300
  * Counts calls, flows and requests, in a registry separate from those of other Polyphony instances and of the
  * application.
  */
-export function createMetrics({ providerIds, flowTypes, droppedEvents }: MetricsOptions): CreatedMetrics {
+export function createMetrics(options: MetricsOptions): CreatedMetrics {
+  const { flowTypes, droppedEvents, services } = options
   const registry = new Registry()
-  const observer = { isWatching: () => true, flowStarted: countFlows(registry, knownLabel(flowTypes), knownLabel(providerIds)) }
+  const observer = { isWatching: () => true, flowStarted: countFlows(registry, knownLabel(flowTypes), toProviderLabel(options)) }
+  if (services) countServices(registry, services)
   countDroppedEvents(registry, droppedEvents)
   const ofProcess = processRegistry()
   const text = async () => `${await registry.metrics()}\n${await ofProcess.metrics()}`
   return { observer, metrics: { ...countRequests(registry), text, contentType: registry.contentType } }
+}
+
+/** Ids of services are bounded by their number, because programs may register themselves under ever new ones. */
+function toProviderLabel({ providerIds, isService = () => false }: MetricsOptions): Label {
+  const configured = knownLabel(providerIds)
+  const serviceLabel = cappedLabel(MAX_SERVICES)
+  return (provider) => (isService(provider) ? serviceLabel(provider) : configured(provider))
 }
 
 function countDroppedEvents(registry: Registry, droppedEvents: () => number): void {

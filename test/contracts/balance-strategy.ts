@@ -9,6 +9,8 @@ export interface StrategySubject {
 
 const PICKS = 100_000
 const NAMES = ['a', 'b', 'c'] as const
+/** Quantile 0.99 of the distribution with two degrees of freedom. */
+const CHI_SQUARE_OF_THREE = 9.21
 
 /** A member without calls in flight; frozen, so that a strategy that changes it throws. */
 export const candidate = (id: string, more: { inFlight?: number; weight?: number; slowness?: number } = {}): Candidate => {
@@ -51,6 +53,14 @@ export function describeStrategy({ name, create }: StrategySubject): void {
     test('gives equal members shares that differ from a third by less than two percent', () => {
       const counts = countPicks(open(), members, PICKS)
       for (const id of NAMES) expect(Math.abs((counts.get(id) ?? 0) / PICKS - 1 / 3)).toBeLessThan(0.02 / 3)
+    })
+
+    test.each([1, 2, 3])('shares 30,000 picks as chi-square allows at 0.01 (seed %i)', (seed) => {
+      const strategy = create({ order: NAMES, random: seededRandom(seed) })
+      const counts = countPicks(strategy, members, 30_000)
+      const expected = 30_000 / NAMES.length
+      const statistic = NAMES.reduce((sum, id) => sum + ((counts.get(id) ?? 0) - expected) ** 2 / expected, 0)
+      expect(statistic).toBeLessThan(CHI_SQUARE_OF_THREE)
     })
 
     test('shares the calls of a member that is away equally, and lets it return without a flood', () => {

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import type { FlowDefinitionInput, FlowStepInput } from '../../src/domain/definition/flow-definition.ts'
 import type { StepContext } from '../../src/domain/definition/step-context.ts'
 import type { FlowType } from '../../src/domain/vocabulary.ts'
-import { VENDOR_WIRES, VENDORS } from './canary-vendors.ts'
+import { IN_HOUSE, OUTSIDE, POOL, PROVIDERS, VENDOR_WIRES, VENDORS } from './canary-vendors.ts'
 
 type Prompt = FlowStepInput['prompt']
 
@@ -56,11 +56,11 @@ export const PROMPTS: Readonly<Record<string, (earlier: string | undefined) => P
 }
 
 export interface StepPlan {
-  readonly provider: (typeof VENDORS)[number]
+  readonly provider: (typeof PROVIDERS)[number] | typeof POOL
   readonly prompt: string
   readonly inputFrom?: 'previous' | 'original' | 'all' | 'earlier'
   readonly samples?: number
-  readonly fallback?: (typeof VENDORS)[number]
+  readonly fallback?: (typeof PROVIDERS)[number]
   readonly refused: boolean
   readonly optional: boolean
   readonly conditional: boolean
@@ -68,11 +68,11 @@ export interface StepPlan {
 
 const stepPlan: fc.Arbitrary<StepPlan> = fc.record(
   {
-    provider: fc.constantFrom(...VENDORS),
+    provider: fc.constantFrom(...VENDORS, ...PROVIDERS, POOL),
     prompt: fc.constantFrom(...Object.keys(PROMPTS)),
     inputFrom: fc.constantFrom('previous', 'original', 'all', 'earlier'),
     samples: fc.constantFrom(2, 3),
-    fallback: fc.constantFrom(...VENDORS),
+    fallback: fc.constantFrom(...PROVIDERS),
     refused: fc.nat(4).map((dice) => dice === 0),
     optional: fc.nat(3).map((dice) => dice === 0),
     conditional: fc.nat(4).map((dice) => dice === 0),
@@ -88,7 +88,7 @@ const rules = fc.option(
 export const combination = fc.record({
   type: fc.constantFrom<FlowType>('sequential', 'parallel', 'graph', 'conditional', 'critique', 'refinement'),
   steps: fc.array(stepPlan, { minLength: 4, maxLength: 4 }),
-  policies: fc.record({ alpha: rules, beta: rules, gamma: rules }),
+  policies: fc.record({ alpha: rules, beta: rules, gamma: rules, [IN_HOUSE]: rules, [OUTSIDE]: rules }),
   contextPolicy: fc.record({
     shareConversationHistory: fc.boolean(),
     shareStepOutputs: fc.nat(3).map((dice) => dice !== 0),
@@ -127,7 +127,7 @@ export function toDefinition({ type, steps, contextPolicy }: Combination, run: s
       return {
         id: `s${index}`,
         provider: plan.provider,
-        model: VENDOR_WIRES[plan.provider]?.model ?? '',
+        model: plan.provider === POOL ? 'mixed' : (VENDOR_WIRES[plan.provider]?.model ?? ''),
         action: isLoop ? (ACTIONS[type][index] ?? 'summarize') : 'generate',
         system: `RUN(${run})STEP(s${index})`,
         prompt: PROMPTS[hidden(plan.prompt) ? 'plain' : plan.prompt]?.(earlier),

@@ -39,12 +39,20 @@ export const VENDOR_WIRES: Readonly<Record<string, Wire>> = {
   alpha: wireNamed('openai-compatible'),
   beta: wireNamed('anthropic'),
   gamma: wireNamed('google'),
+  delta: wireNamed('openai-compatible'),
+  epsilon: wireNamed('openai-compatible'),
 }
 export const VENDORS = ['alpha', 'beta', 'gamma'] as const
+/** Services that answer steps: one that is in house, and one that is a recipient like any vendor. */
+export const IN_HOUSE = 'delta'
+export const OUTSIDE = 'epsilon'
+export const PROVIDERS = [...VENDORS, IN_HOUSE, OUTSIDE] as const
+/** A pool of one service in house, one outside, and a vendor. */
+export const POOL = 'pool'
 
 const CANARY = /canary-\d+-end/g
 
-/** Three vendors on one server. Every answer carries a canary of its own; a request names its run and step as `RUN(…)STEP(…)` in its system prompt. */
+/** Three vendors and two services on one server. Every answer carries a canary of its own; a request names its run and step as `RUN(…)STEP(…)` in its system prompt. */
 export async function createCanaryVendors(): Promise<CanaryVendors> {
   const sources = new Map<string, Source>()
   const arrivals: Arrival[] = []
@@ -81,6 +89,11 @@ export interface Rules {
 export function isAllowed(source: Source, run: string, to: string, rules: Rules): boolean {
   const policy = rules.policies[to]
   if (source.kind === 'stranger') return false
+  if (to === IN_HOUSE) {
+    // What the author of the flow hides stays hidden; the user has nothing to decide.
+    if (source.kind === 'attachment') return true
+    return source.kind === 'output' && source.run === run ? rules.shareStepOutputs : rules.shareConversationHistory
+  }
   if (source.kind === 'attachment') return policy?.allowAttachments === true
   const { from } = source
   const foreignAllowed = from === undefined || from === to || policy?.allowCrossProviderContext === true

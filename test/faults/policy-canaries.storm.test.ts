@@ -11,7 +11,11 @@ import { type Combination, combination, toDefinition } from './canary-flows.ts'
 import {
   type CanaryVendors,
   createCanaryVendors,
+  IN_HOUSE,
   isAllowed,
+  OUTSIDE,
+  POOL,
+  PROVIDERS,
   type Rules,
   VENDOR_WIRES,
   VENDORS,
@@ -31,12 +35,25 @@ beforeAll(async () => {
   const providers = Object.fromEntries(
     VENDORS.map((id) => [id, VENDOR_WIRES[id]?.settings(`${vendors.server.url}/${id}`, 'sk-key') ?? {}]),
   )
-  polyphony = await openTestPolyphony({ providers })
+  const members = [IN_HOUSE, OUTSIDE, 'alpha'].map((id) => ({ model: `${id}/${VENDOR_WIRES[id]?.model}` }))
+  polyphony = await openTestPolyphony({ providers, pools: { mixed: { strategy: 'round_robin', members } } })
+  await registerServices('first')
 })
 afterAll(async () => {
   await polyphony.close()
   await vendors.server.close()
 })
+
+/** Registers the services at another address than before. */
+async function registerServices(path: string): Promise<void> {
+  const { services } = polyphony
+  for (const id of [IN_HOUSE, OUTSIDE]) {
+    if (services.list().some((service) => service.id === id)) await services.remove(id)
+    const provider = { kind: 'openai-compatible' as const, inHouse: id === IN_HOUSE }
+    await services.register({ id, type: 'llm', endpoint: `${vendors.server.url}/${id}/${path}`, provider })
+    await services.start(id)
+  }
+}
 
 interface Ran {
   readonly run: string
@@ -53,7 +70,7 @@ async function runTwice(plan: Combination, name: string): Promise<readonly Ran[]
   const { conversations, dataSharing } = polyphony
   const user = `user-${name}`
   const { id: threadId } = await conversations.createThread(user, {})
-  for (const provider of VENDORS) {
+  for (const provider of PROVIDERS) {
     await dataSharing.set(`other-${name}`, provider, ALLOW_ALL)
     const policy = plan.policies[provider]
     if (policy) await dataSharing.set(user, provider, policy)
@@ -69,7 +86,7 @@ async function runTwice(plan: Combination, name: string): Promise<readonly Ran[]
     })
   await say('system')
   await say('user')
-  for (const provider of VENDORS) await say('assistant', provider)
+  for (const provider of PROVIDERS) await say('assistant', provider)
   await conversations.addMessage(threadId, user, {
     role: 'user',
     content: 'The question.',
@@ -84,7 +101,7 @@ async function runTwice(plan: Combination, name: string): Promise<readonly Ran[]
 async function runOnce(plan: Combination, run: string, user: string, threadId: string): Promise<Ran> {
   const { orchestrator } = polyphony
   plan.steps.forEach(({ refused, provider }, index) => {
-    if (refused) vendors.refuse(run, `s${index}`, provider)
+    if (refused) vendors.refuse(run, `s${index}`, provider === POOL ? OUTSIDE : provider)
   })
   const flow = await orchestrator.createFlow(threadId, user, toDefinition(plan, run))
   const updates: FlowUpdate[] = []
@@ -105,7 +122,7 @@ async function runOnce(plan: Combination, run: string, user: string, threadId: s
   }
 }
 
-const counts = { forbidden: 0, ownOutput: 0, crossOutput: 0, history: 0, attachment: 0, denied: 0, completed: 0, required: 0 }
+const counts = { forbidden: 0, ownOutput: 0, crossOutput: 0, history: 0, attachment: 0, denied: 0, completed: 0, required: 0, inHouse: 0, pooled: 0 }
 
 function judgeArrivals({ run, rules }: Ran): void {
   for (const { to, stepId, canaries } of vendors.arrivals.filter((arrival) => arrival.run === run)) {
@@ -115,6 +132,7 @@ function judgeArrivals({ run, rules }: Ran): void {
       const allowed = isAllowed(source, run, to, rules)
       if (!allowed) counts.forbidden++
       expect({ run, stepId, to, source, allowed }).toMatchObject({ allowed: true })
+      if (to === IN_HOUSE && !isAllowed(source, run, OUTSIDE, { ...rules, policies: {} })) counts.inHouse++
       if (source.kind === 'attachment') counts.attachment++
       else if (source.kind === 'output' && source.run === run) counts[source.from === to ? 'ownOutput' : 'crossOutput']++
       else counts.history++
@@ -130,6 +148,7 @@ function judgeError({ error, rules }: Ran): void {
   expect(error.details).toMatchObject({ stepId: expect.any(String), piece: expect.any(String), to: expect.any(String) })
   const { from, to, rule } = error.details
   expect(from).not.toBe(to)
+  expect(to).not.toBe(IN_HOUSE)
   // What an output was made from is decided by rules of its own.
   const policy = rules.policies[String(to)]
   if (rule === 'no_policy') {
@@ -150,10 +169,12 @@ async function judgeRecords(plan: Combination, { run, flowId, user, updates, rul
     const stepPlan = plan.steps[Number(step.stepId.slice(1))]
     for (const { allowed, kind, from, to, rule } of step.sharing) {
       if (!allowed || kind !== 'step_output') continue
-      expect(rule === 'own_output' ? from === to : rules.policies[to]?.allowCrossProviderContext).toBe(true)
+      const isRight = { own_output: from === to, in_house: to === IN_HOUSE }[rule] ?? rules.policies[to]?.allowCrossProviderContext
+      expect({ rule, isRight }).toMatchObject({ isRight: true })
     }
     expect(step.withheld).toEqual(step.sharing.filter(({ allowed }) => !allowed))
     if (step.status !== 'SUCCESS') continue
+    if (stepPlan?.provider === POOL) counts.pooled++
     // A step that names an output by its id either got it whole or failed.
     const named = NAMING.includes(stepPlan?.prompt ?? '') && step.stepId !== 's0' && rules.shareStepOutputs
     if (named && plan.contextPolicy.maxSharedTokens === 10_000) {
@@ -162,7 +183,8 @@ async function judgeRecords(plan: Combination, { run, flowId, user, updates, rul
       expect(sources).toContainEqual(expect.objectContaining({ kind: 'output', run }))
       counts.required++
     }
-    if (isLoop || stepPlan?.refused || step.samples) continue
+    // Several members of a pool may have been offered the same texts.
+    if (isLoop || stepPlan?.refused || step.samples || stepPlan?.provider === POOL) continue
     expect(withheldUpdates(updates, step.stepId)).toEqual(step.withheld.map(({ kind, piece, to }) => `${kind} ${piece} ${to}`))
   }
 }
@@ -173,6 +195,8 @@ test(`in ${COMBINATIONS} generated combinations no provider receives a context i
   const plans = fc.sample(combination, { numRuns: COMBINATIONS, seed: SEED })
   for (const [index, plan] of plans.entries()) {
     vendors.arrivals.length = 0
+    // A service at another address is decided about as before.
+    if (index % 10 === 9) await registerServices(`moved-${index}`)
     for (const ran of await runTwice(plan, `c${index}`)) {
       if (ran.result) counts.completed++
       judgeArrivals(ran)
@@ -181,7 +205,7 @@ test(`in ${COMBINATIONS} generated combinations no provider receives a context i
     }
   }
   expect(counts.forbidden).toBe(0)
-  for (const kind of ['ownOutput', 'crossOutput', 'history', 'attachment', 'denied', 'completed', 'required'] as const) {
+  for (const kind of ['ownOutput', 'crossOutput', 'history', 'attachment', 'denied', 'completed', 'required', 'inHouse', 'pooled'] as const) {
     expect(counts[kind], `${kind}, seed ${SEED}`).toBeGreaterThan(COMBINATIONS / 25)
   }
   expect(observed.rejections).toEqual([])

@@ -1,5 +1,5 @@
 import type { DataSharingRules } from '../../src/domain/users/sharing.ts'
-import { INSIDE, type ProvenancePlan, rerunFrom, type StepDraft } from './provenance-plans.ts'
+import { IN_HOUSE, INSIDE, type ProvenancePlan, rerunFrom, type StepDraft } from './provenance-plans.ts'
 
 // What SPEC sections 4 and 14 say, written anew: nothing here comes from the implementation.
 
@@ -16,7 +16,7 @@ export const tagKey = ({ kind, from }: { readonly kind: string; readonly from?: 
 
 /** Whether the user lets a provider see a text of this kind and writer. */
 export function maySee(to: string, { kind, from }: Tag, policies: Policies): boolean {
-  if (INSIDE.has(to) || kind === 'original_prompt') return true
+  if (INSIDE.has(to) || to === IN_HOUSE || kind === 'original_prompt') return true
   const policy = policies[to]
   const mayCross = from === undefined || from === to || INSIDE.has(from) || policy?.allowCrossProviderContext === true
   if (kind === 'step_output' || kind === 'tool_result') return mayCross

@@ -6,7 +6,9 @@ import type { DataSharingRules } from '../../src/domain/users/sharing.ts'
 /** Three vendors, and a provider that answers in the process of the operator. */
 export const VENDORS = ['alpha', 'beta', 'gamma'] as const
 export const IN_PROCESS = 'local'
-export const PROVIDERS = [...VENDORS, IN_PROCESS] as const
+/** A provider elsewhere whose texts stay with the operator. It may see everything, and what it writes is shared like that of a vendor. */
+export const IN_HOUSE = 'shelf'
+export const PROVIDERS = [...VENDORS, IN_PROCESS, IN_HOUSE] as const
 /** Providers of an operation: a service elsewhere, and functions in the process of the operator. */
 export const SERVICE = 'service'
 export const FUNCTIONS = 'functions'
@@ -86,7 +88,7 @@ const draft = fc.record({
 })
 const message = fc.oneof(
   fc.constantFrom({ role: 'user' } as const, { role: 'system' } as const),
-  fc.constantFrom(...VENDORS).map((from) => ({ role: 'assistant', from }) as const),
+  fc.constantFrom(...VENDORS, IN_HOUSE).map((from) => ({ role: 'assistant', from }) as const),
 )
 
 export const provenancePlan: fc.Arbitrary<ProvenancePlan> = fc

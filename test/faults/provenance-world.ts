@@ -11,6 +11,7 @@ import { calling, createToolProvider } from '../support/tool-world.ts'
 import type { Tag } from './provenance-oracle.ts'
 import {
   FUNCTIONS,
+  IN_HOUSE,
   IN_PROCESS,
   idOf,
   PROVIDERS,
@@ -107,6 +108,7 @@ export async function openProvenanceWorld(): Promise<ProvenanceWorld> {
   const createProvider = (id: string): Provider => ({
     ...createScriptedProvider({ id, replies: (request) => answer(id, request) }),
     ...(id === IN_PROCESS && { inProcess: true }),
+    ...(id === IN_HOUSE && { inHouse: true }),
   })
   const providers = {
     ...Object.fromEntries(PROVIDERS.map((id) => [id, createProvider(id)])),

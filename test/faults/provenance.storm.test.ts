@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { casesOf, SEED } from '../support/scale.ts'
 import { unlessHung, watchProcess } from './observation.ts'
 import { type Expected, expect2, maySee, type Tag, tagKey } from './provenance-oracle.ts'
-import { INSIDE, idOf, type ProvenancePlan, provenancePlan, rerunFrom } from './provenance-plans.ts'
+import { IN_HOUSE, INSIDE, idOf, type ProvenancePlan, provenancePlan, rerunFrom } from './provenance-plans.ts'
 import { type Arrival, canariesIn, openProvenanceWorld, type ProvenanceWorld, type Ran } from './provenance-world.ts'
 
 const FLOWS = Number(process.env.PROVENANCE_FLOWS ?? casesOf(500, 60))
@@ -26,6 +26,7 @@ const counts = {
   tools: 0,
   fellBack: 0,
   sampled: 0,
+  inHouse: 0,
 }
 
 /** What a canary may be for a run: an answer of an earlier run comes through the conversation, or was carried over. */
@@ -54,6 +55,7 @@ function judgeArrival({ run, stepId, to, canaries }: Arrival, plan: ProvenancePl
   for (const canary of canaries) {
     const tags = asTags(canary, run, plan)
     counts.arrived++
+    if (to === IN_HOUSE && !tags.some((tag) => maySee('alpha', tag, {}))) counts.inHouse++
     if (tags.every(({ kind }) => kind !== 'step_output' && kind !== 'original_prompt') && stepId !== 's0') counts.hops++
     const allowed = tags.some((tag) => maySee(to, tag, plan.policies))
     expect({ run, stepId, to, tags, allowed }).toMatchObject({ allowed: true })

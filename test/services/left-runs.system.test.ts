@@ -15,13 +15,17 @@ afterEach(async () => {
   await world.close()
 })
 
-const definitionOf = (id: string) =>
-  serviceSchema.parse({ id, type: 'agent', executable: [programPath('lasting.sh')], orphans: 'adopt', minUptimeMs: 0 })
+const definitionOf = (id: string, more: object = {}) =>
+  serviceSchema.parse({ id, type: 'agent', executable: [programPath('lasting.sh')], orphans: 'adopt', minUptimeMs: 0, ...more })
 const pidsOf = async () => (await world.processes()).map(({ pid }) => pid).toSorted((one, other) => one - other)
 
 /** Leaves a run of each service behind, as a supervisor does that is killed. */
 async function leave(...ids: readonly string[]): Promise<readonly (number | undefined)[]> {
-  const services = ids.map((id) => world.serviceOf([programPath('lasting.sh')], { id, ...termsOf(definitionOf(id)) }))
+  return leaveRunsOf(...ids.map((id) => definitionOf(id)))
+}
+
+async function leaveRunsOf(...definitions: readonly ReturnType<typeof definitionOf>[]): Promise<readonly (number | undefined)[]> {
+  const services = definitions.map((one) => world.serviceOf([programPath('lasting.sh')], { id: one.id, ...termsOf(one) }))
   const supervisor = startSupervisor({ dataDir: world.dataDir, services })
   const report = await supervisor.reported
   await supervisor.kill()
@@ -86,5 +90,67 @@ test('while a file cannot be used no run is ended for want of its service; the n
   await first.services.close()
   expect(await pidsOf()).toEqual([old])
   await (await startAll([])).services.close()
+  expect(await pidsOf()).toEqual([])
+})
+
+/** Subject and data of what was reported about runs that were left. */
+const reportsOf = (events: ReturnType<typeof openServiceWorld>['events']) =>
+  events.flatMap(({ type, subject, data }) =>
+    type === 'service_orphan' && typeof data === 'object' && data
+      ? [{ service: subject, outcome: Reflect.get(data, 'outcome'), pids: Reflect.get(data, 'pids') }]
+      : [],
+  )
+
+test('the start of one service takes over the runs of the others, ends those that may not live, and reports a run without a service', async () => {
+  const definitions = [definitionOf('a'), definitionOf('b'), definitionOf('c', { orphans: 'stop' }), definitionOf('old')]
+  const [a, b, c, old] = await leaveRunsOf(...definitions)
+  const { services, events, until: untilEvents } = openServiceWorld({ process: world.openDriver() })
+  try {
+    for (const definition of definitions.slice(0, 3)) await services.register(definition)
+    await services.start('a')
+    await untilEvents(() => services.get('b').state === 'running' && reportsOf(events).length === 4)
+    expect(services.get('b')).toMatchObject({ adopted: true, process: { pid: b } })
+    expect(services.get('c').state).toBe('idle')
+    expect(reportsOf(events).toSorted((one, other) => String(one.service).localeCompare(String(other.service)))).toEqual([
+      { service: 'a', outcome: 'adopted', pids: undefined },
+      { service: 'b', outcome: 'adopted', pids: undefined },
+      { service: 'c', outcome: 'ended', pids: expect.arrayContaining([c]) },
+      { service: 'old', outcome: 'unclaimed', pids: expect.arrayContaining([old]) },
+    ])
+    expect(await pidsOf()).toEqual([a, b, old].toSorted((one = 0, other = 0) => one - other))
+    // Its service is defined after all: the run is watched from then on, without a command.
+    await services.register(definitionOf('old'))
+    await untilEvents(() => services.get('old').state === 'running')
+    expect(services.get('old')).toMatchObject({ adopted: true, process: { pid: old } })
+  } finally {
+    await services.close()
+  }
+  expect(await pidsOf()).toEqual([])
+})
+
+test('the start of all ends what was left although no service is a program any more', async () => {
+  await leave('old')
+  const { services, events } = openServiceWorld({ process: world.openDriver() })
+  try {
+    await services.startAll()
+    expect(reportsOf(events)).toMatchObject([{ service: 'old', outcome: 'ended' }])
+    expect(await pidsOf()).toEqual([])
+  } finally {
+    await services.close()
+  }
+})
+
+test('a run that continues is watched although a service that it depends on has failed', async () => {
+  const dependent = definitionOf('a', { dependsOn: ['base'] })
+  const [a] = await leaveRunsOf(dependent)
+  const { services } = openServiceWorld({ process: world.openDriver(), settings: { restart: { maxRetries: 0 } } })
+  try {
+    await services.register({ id: 'base', type: 'agent', handlers: { start: () => Promise.reject(new Error('no')) } })
+    await services.register(dependent)
+    expect(await services.start('a')).toMatchObject({ state: 'running', adopted: true, process: { pid: a } })
+    expect(services.get('base').state).toBe('failed')
+  } finally {
+    await services.close()
+  }
   expect(await pidsOf()).toEqual([])
 })

@@ -5,6 +5,7 @@ import { serviceFilesInvalid } from '../../config/services/service-file.ts'
 import { readServiceFiles } from '../../config/services/service-files.ts'
 import { servicesSettingsSchema } from '../../config/services/services-settings.ts'
 import type { NewEvent } from '../../domain/event.ts'
+import type { ServiceFigures } from '../../domain/services/service-figures.ts'
 import { createServiceCalls } from '../../services/calls/service-calls.ts'
 import { createInProcessDriver } from '../../services/drivers/in-process.ts'
 import { createProcessDriver } from '../../services/drivers/process.ts'
@@ -22,11 +23,15 @@ export interface ServicesDeps {
   readonly warn: (message: string, facts?: Readonly<Record<string, unknown>>) => void
   /** Makes providers of services. */
   readonly backing?: Pick<BackingServices, 'add' | 'remove'>
+  /** Waits for the rates of the provider of a service. */
+  readonly enterRates?: (id: string, signal: AbortSignal) => Promise<() => void>
 }
 
 /** The services of an instance, built at their first use. */
 export interface LazyServices {
   get(): ServicesWithCalls
+  /** What is counted of every service; none before the first use. */
+  figures(): readonly ServiceFigures[]
   /** Registers the services of files if one of them answers steps; none starts. Problems are warnings. */
   loadProviders(): Promise<void>
   /** Ends the services of this process if there are any; a later `get` builds none. */
@@ -40,6 +45,7 @@ export function createLazyServices(deps: ServicesDeps): LazyServices {
       services ??= build(deps)
       return services
     },
+    figures: () => services?.figures() ?? [],
     async loadProviders() {
       // A folder of that name may hold something else; the start of services reports what cannot be read.
       const files = await readServiceFiles(resolve(deps.config.services.dir)).catch(() => undefined)
@@ -63,6 +69,7 @@ function build({
   publish: store,
   warn,
   backing,
+  enterRates,
   countsAll = false,
 }: BuildOptions): ServicesWithCalls {
   const publish: ServicesDeps['publish'] = (event) => {
@@ -90,6 +97,7 @@ function build({
     publish,
     countsAll,
     allowExecutables: settings.allowExecutables,
+    ...(enterRates && { enterRates }),
     ...(backing && { onProvider: backing.add, onProviderRemoved: backing.remove }),
     readFiles: async () => {
       const { services, problems } = await readServiceFiles(resolve(settings.dir))

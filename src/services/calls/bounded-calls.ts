@@ -5,8 +5,13 @@ import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 export interface BoundedCallsOptions {
   /** Id of the service, for messages. */
   readonly id: string
-  /** Calls at the same time; absent: no limit. */
+  /** Calls at the same time; absent: no limit. Not read with `enter`. */
   readonly maxConcurrency: number | undefined
+  /**
+   * Waits until the rates of the service's provider allow one more request, and returns what gives its slot back. So
+   * one limit holds for the steps of flows and for these calls together. Rejects with the reason of an abort.
+   */
+  readonly enter?: (signal: AbortSignal) => Promise<() => void>
   /** Milliseconds for one call, from its beginning and not from its arrival. */
   readonly timeoutMs: number
   readonly clock: Clock
@@ -16,7 +21,28 @@ export interface BoundedCallsOptions {
 export type BoundedCalls = <Value>(signal: AbortSignal, work: (signal: AbortSignal) => Promise<Value>) => Promise<Value>
 
 /** Lets so many calls of `call` to one service run at once; the others wait in the order of their arrival. */
-export function createBoundedCalls({ id, maxConcurrency, timeoutMs, clock }: BoundedCallsOptions): BoundedCalls {
+export function createBoundedCalls({ id, maxConcurrency, enter, timeoutMs, clock }: BoundedCallsOptions): BoundedCalls {
+  const enterQueue = enter ?? createQueue(maxConcurrency)
+
+  return async (signal, work) => {
+    signal.throwIfAborted()
+    const leave = await enterQueue(signal)
+    const timeout = new AbortController()
+    const stopTimer = clock.startTimer(timeoutMs, () => {
+      const message = `expected an answer of the service "${id}" within ${timeoutMs} ms`
+      timeout.abort(new OrchestratorError('PROVIDER_UNAVAILABLE', message, { details: { service: id, timeoutMs } }))
+    })
+    try {
+      return await work(AbortSignal.any([signal, timeout.signal]))
+    } finally {
+      stopTimer()
+      leave()
+    }
+  }
+}
+
+/** First come, first served. */
+function createQueue(maxConcurrency: number | undefined): (signal: AbortSignal) => Promise<() => void> {
   const waiting = new Set<() => void>()
   let running = 0
 
@@ -47,20 +73,9 @@ export function createBoundedCalls({ id, maxConcurrency, timeoutMs, clock }: Bou
     next()
   }
 
-  return async (signal, work) => {
-    signal.throwIfAborted()
+  return async (signal) => {
     if (hasRoom()) running++
     else await untilAdmitted(signal)
-    const timeout = new AbortController()
-    const stopTimer = clock.startTimer(timeoutMs, () => {
-      const message = `expected an answer of the service "${id}" within ${timeoutMs} ms`
-      timeout.abort(new OrchestratorError('PROVIDER_UNAVAILABLE', message, { details: { service: id, timeoutMs } }))
-    })
-    try {
-      return await work(AbortSignal.any([signal, timeout.signal]))
-    } finally {
-      stopTimer()
-      leave()
-    }
+    return leave
   }
 }

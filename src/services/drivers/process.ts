@@ -5,7 +5,7 @@ import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { createPortAllocator } from '../../system/ports.ts'
 import { ensurePrivateDirectory } from '../../system/private-directory.ts'
 import { createProcessTable } from '../../system/process-table.ts'
-import { resolveLeftRun } from '../process/adoption.ts'
+import { findLivingRun, resolveLeftRun } from '../process/adoption.ts'
 import { startFailed } from '../process/executable.ts'
 import { launchProcess } from '../process/launch.ts'
 import { createOutputs, type OutputOptions, type RunOutput } from '../process/run-output.ts'
@@ -145,6 +145,12 @@ export function createProcessDriver(options: ProcessDriverOptions): ProcessDrive
           .filter(({ id }) => !live.has(id) && !starting.has(id) && (only === undefined || id === only))
           .map(({ id }) => resolveLeft(id, findTerms(id))),
       )
+    },
+    async findLiving() {
+      const found = records.list().flatMap(({ id, record }) => (record && !live.has(id) && !starting.has(id) ? [record] : []))
+      if (found.length === 0) return []
+      const snapshot = await table.read()
+      return found.flatMap((record) => findLivingRun(record, snapshot) ?? [])
     },
     logs: (id, given) => outputs.read(ID.test(id) ? id : invalid(id), given),
     allocatePort: ports.allocate,

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Clock, StopTimer } from '../../async/clock.ts'
+import type { ServiceFigures } from '../../domain/services/service-figures.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { transition } from '../machine/machine.ts'
 import {
@@ -48,6 +49,9 @@ export interface ServiceLifeDeps {
   readonly onLimit: (limit: ServiceLimit) => void
 }
 
+/** Counted since the registration of the service. */
+export type LifeTotals = Readonly<Pick<ServiceFigures, 'failedProbes' | 'answeredCalls' | 'unansweredCalls'>>
+
 /** Everything that is known of a life at this moment. */
 export interface LifeSnapshot {
   readonly model: MachineModel
@@ -56,6 +60,7 @@ export interface LifeSnapshot {
   readonly usage?: RunUsage
   readonly probe?: ProbeResult
   readonly inFlight: number
+  readonly totals: LifeTotals
 }
 
 /** One service that lives: a machine over the runs of a driver. */
@@ -89,6 +94,7 @@ export function createServiceLife(deps: ServiceLifeDeps): ServiceLife {
   let usage: RunUsage | undefined
   let lastProbe: ProbeResult | undefined
   let inFlight = 0
+  const totals = { failedProbes: 0, answeredCalls: 0, unansweredCalls: 0 }
   let isDraining = false
   const events: MachineEvent[] = []
   let isDispatching = false
@@ -111,6 +117,7 @@ export function createServiceLife(deps: ServiceLifeDeps): ServiceLife {
       monotonicNow,
       onResult(result) {
         lastProbe = result
+        if (!result.ok) totals.failedProbes++
         if (model.run !== undefined) dispatch({ kind: 'probe', run: model.run, ok: result.ok })
       },
     })
@@ -259,6 +266,7 @@ export function createServiceLife(deps: ServiceLifeDeps): ServiceLife {
         if (isOver) return
         isOver = true
         inFlight--
+        totals[succeeded ? 'answeredCalls' : 'unansweredCalls']++
         if (run !== undefined && succeeded) dispatch({ kind: 'call_succeeded', run })
         if (isDraining && inFlight === 0 && model.run !== undefined) dispatch({ kind: 'drained', run: model.run })
       }
@@ -267,6 +275,7 @@ export function createServiceLife(deps: ServiceLifeDeps): ServiceLife {
       model,
       since,
       inFlight,
+      totals,
       ...(current?.run && { run: current.run }),
       ...(usage && { usage }),
       ...(lastProbe && { probe: lastProbe }),

@@ -4,7 +4,7 @@ import type { ServiceExit } from '../../domain/services/service-state.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { isSameProcess, mayBeSameProcess, type ProcessSnapshot } from '../../system/process-table.ts'
 import { findBootId, findPidNamespace } from '../../system/processes.ts'
-import type { AdoptionTerms, LeftRun, SetAsideReason } from '../process-driver.ts'
+import type { AdoptionTerms, LeftRun, LivingRun, SetAsideReason } from '../process-driver.ts'
 import type { LaunchDeps } from './launch.ts'
 import { createProcessRun } from './process-run.ts'
 import type { RunOutput } from './run-output.ts'
@@ -45,6 +45,15 @@ export async function resolveLeftRun(id: string, terms: AdoptionTerms | undefine
     return continueRun({ ...record, process: recorded }, terms, deps)
   }
   return endLeft(record, tree, terms, deps)
+}
+
+/** The processes of a recorded run that are certainly its own; `undefined` if none lives. */
+export function findLivingRun(record: RunRecord, snapshot: ProcessSnapshot): LivingRun | undefined {
+  const { id, runId, process: recorded } = record
+  const isOurs = recorded !== undefined && findDoubt(record, recorded, snapshot) === undefined
+  const leader = isOurs ? { pid: recorded.pid, started: recorded.started } : undefined
+  const found = findTree(snapshot, { runId, isChild: false, ...(leader && { leader }) })
+  return found.length === 0 ? undefined : { id, pids: found.map(({ pid }) => pid) }
 }
 
 /** Why the record names no process that is certainly ours; what carries its marker is ours in any case. */

@@ -24,7 +24,14 @@ export interface Dependencies {
 
 const SETTLED: ReadonlySet<ServiceState> = new Set<ServiceState>(['running', 'degraded', 'failed', 'idle', 'backoff'])
 
-export function createDependencies({ slots, find }: { slots: Slots; find: (id: string) => Found | undefined }): Dependencies {
+export interface DependenciesDeps {
+  readonly slots: Slots
+  readonly find: (id: string) => Found | undefined
+  /** Whether a run of the service continues that an earlier supervisor left; `unknown` until that is found out. */
+  readonly leftOf: (id: string) => 'unknown' | 'lives' | 'none'
+}
+
+export function createDependencies({ slots, find, leftOf }: DependenciesDeps): Dependencies {
   const checks = new Set<() => void>()
   const stateOf = (id: string): ServiceState | undefined => find(id)?.life.snapshot().model.state
 
@@ -36,6 +43,14 @@ export function createDependencies({ slots, find }: { slots: Slots; find: (id: s
     let slot: ServiceSlot | undefined
     const areRunning = () => dependsOn.every((one) => stateOf(one) === 'running')
     const check = () => {
+      const left = leftOf(id)
+      if (left === 'unknown') return
+      if (left === 'lives') {
+        // It runs already, whatever its dependencies do, and nothing watches it until it is taken over.
+        checks.delete(check)
+        if (takesSlot) slot = slots.hold()
+        return onAdmitted()
+      }
       const lost = dependsOn.find((one) => ['failed', 'idle', undefined].includes(stateOf(one)))
       if (lost !== undefined) {
         checks.delete(check)

@@ -17,6 +17,8 @@ export interface ServiceSlot {
 export interface Slots {
   /** Calls `onAdmitted` once: before it returns, or later unless the slot is released before. */
   enter(onAdmitted: () => void): ServiceSlot
+  /** The slot of a service that runs already, also where that makes more than the limit. */
+  hold(): ServiceSlot
 }
 
 interface Entry {
@@ -38,22 +40,24 @@ export function createSlots({ maxConcurrent, startConcurrency }: SlotLimits): Sl
     }
   }
 
+  function add(entry: Entry): ServiceSlot {
+    entries.add(entry)
+    admit()
+    return {
+      startEnded() {
+        if (entry.state !== 'starting') return
+        entry.state = 'running'
+        admit()
+      },
+      release() {
+        entry.state = 'released'
+        if (entries.delete(entry)) admit()
+      },
+    }
+  }
+
   return {
-    enter(onAdmitted) {
-      const entry: Entry = { onAdmitted, state: 'waiting' }
-      entries.add(entry)
-      admit()
-      return {
-        startEnded() {
-          if (entry.state !== 'starting') return
-          entry.state = 'running'
-          admit()
-        },
-        release() {
-          entry.state = 'released'
-          if (entries.delete(entry)) admit()
-        },
-      }
-    },
+    enter: (onAdmitted) => add({ onAdmitted, state: 'waiting' }),
+    hold: () => add({ onAdmitted: () => {}, state: 'running' }),
   }
 }

@@ -42,6 +42,7 @@ describe('ten simulated minutes with ten calls a second over three members of a 
         0.99,
       )
       expect(ofPool / ofBest).toBeLessThan(1.1)
+      expect(ofPool).toBeLessThanOrEqual(9_500)
       expect(sharesOf(calls)['c/m']).toBeLessThan(0.01)
     },
   )
@@ -75,6 +76,45 @@ describe('ten simulated minutes with ten calls a second over three members of a 
       expect(Math.abs(((uneven[model] ?? 0) * 6) / weight - 1)).toBeLessThan(0.02)
     }
   })
+})
+
+/** A member with room for so many calls of about a second at once; the others queue at it. */
+function withRoom(room: number) {
+  const freeAt = Array.from({ length: room }, () => 0)
+  return (atMs: number, random: () => number): SimulatedAnswer => {
+    const slot = freeAt.indexOf(Math.min(...freeAt))
+    const endsAt = Math.max(atMs, freeAt[slot] ?? 0) + around(1_000, random).ms
+    freeAt[slot] = endsAt
+    return { ms: endsAt - atMs }
+  }
+}
+
+test('members of unequal room: performance_based and least_connections use it, round_robin queues without end', async () => {
+  const percentileOf = async (strategy: (typeof POOL_STRATEGIES)[number]) => {
+    const members = { 'a/m': withRoom(4), 'b/m': withRoom(4), 'c/m': withRoom(16) }
+    const calls = await simulate({ pool: { strategy }, callsPerSecond: 18, seconds: 600, members })
+    expect(calls.filter(({ failed }) => failed)).toEqual([])
+    return percentile(
+      calls.map(({ lastedMs }) => lastedMs),
+      0.99,
+    )
+  }
+  const endless = await percentileOf('round_robin')
+  expect(await percentileOf('performance_based')).toBeLessThan(endless / 20)
+  expect(await percentileOf('least_connections')).toBeLessThan(endless / 20)
+})
+
+test.each(POOL_STRATEGIES)('%s: a pool of one member asks it, and waits for it while it is away', async (strategy) => {
+  const alone = await simulate({ pool: { strategy }, callsPerSecond: 1, seconds: 60, members: { 'a/m': usual } })
+  expect(alone.every(({ by, attempts }) => by === 'a/m' && attempts.length === 1)).toBe(true)
+  const away = await simulate({
+    pool: { strategy },
+    callsPerSecond: 1,
+    seconds: 60,
+    maxRetries: 20,
+    members: { 'a/m': (atMs, random) => (atMs < 10_000 ? failing() : usual(atMs, random)) },
+  })
+  expect(away.filter(({ failed }) => failed)).toEqual([])
 })
 
 test.each([
