@@ -76,8 +76,9 @@ interface Entry {
   readonly origin: string
   readonly simulated: boolean
   readonly inProcess?: boolean
-  /** Whether a service stands behind the provider, and whether what it receives stays with the operator. */
-  readonly service?: { readonly inHouse: boolean }
+  readonly inHouse?: boolean
+  /** Whether a service stands behind the provider. */
+  readonly service?: boolean
   /** Why the configured provider cannot be used. */
   readonly missing?: string
   readonly load: () => Promise<Provider>
@@ -128,7 +129,7 @@ export function createProviderService({ providers, simulator }: ProviderServiceO
       [...entries]
         .filter(([, entry]) => !entry.missing)
         .map(
-          ([id, { kind, vendor, active, simulated, inProcess, service, origin }]): ProviderInfo => ({
+          ([id, { kind, vendor, active, simulated, inProcess, inHouse, service, origin }]): ProviderInfo => ({
             id,
             kind,
             vendor,
@@ -136,7 +137,7 @@ export function createProviderService({ providers, simulator }: ProviderServiceO
             simulated,
             ...(inProcess && { inProcess }),
             ...(service && { service: true }),
-            ...(service?.inHouse && { inHouse: true }),
+            ...(inHouse && { inHouse: true }),
             origin,
           }),
         ),
@@ -189,7 +190,8 @@ const toServiceEntry = (id: string, service: BackingService): Entry => ({
   vendor: SERVICE_VENDOR,
   origin: 'service',
   simulated: false,
-  service: { inHouse: service.account.inHouse },
+  service: true,
+  inHouse: service.account.inHouse,
   active: true,
   load: async () => createServiceProvider(id, service, (kind, settings) => ADAPTERS[kind].load(settings)),
 })
@@ -218,6 +220,7 @@ function toReadyEntry(id: string, provider: Provider): Entry {
           vendor: provider.vendor,
           simulated: provider.simulated,
           ...(provider.inProcess && { inProcess: true }),
+          ...(provider.inHouse && { inHouse: true }),
           generate: (request, options) => provider.generate(request, options),
           missing: () => provider.missing?.(),
           ping: async (signal) => provider.ping?.(signal),
@@ -230,6 +233,7 @@ function toReadyEntry(id: string, provider: Provider): Entry {
     origin: 'in-process',
     simulated: provider.simulated,
     inProcess: provider.inProcess,
+    inHouse: provider.inHouse,
     get missing() {
       return provider.missing?.()
     },

@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { FlowExecutionResult } from '../../src/domain/execution/flow-result.ts'
@@ -30,27 +33,41 @@ const observed = watchProcess()
 
 let vendors: CanaryVendors
 let polyphony: Polyphony
+let folder: string
 beforeAll(async () => {
   vendors = await createCanaryVendors()
   const providers = Object.fromEntries(
     VENDORS.map((id) => [id, VENDOR_WIRES[id]?.settings(`${vendors.server.url}/${id}`, 'sk-key') ?? {}]),
   )
   const members = [IN_HOUSE, OUTSIDE, 'alpha'].map((id) => ({ model: `${id}/${VENDOR_WIRES[id]?.model}` }))
-  polyphony = await openTestPolyphony({ providers, pools: { mixed: { strategy: 'round_robin', members } } })
-  await registerServices('first')
+  // The members of a pool must be known from files.
+  folder = mkdtempSync(join(tmpdir(), 'polyphony-canaries-'))
+  for (const id of [IN_HOUSE, OUTSIDE]) {
+    writeFileSync(join(folder, `${id}.json`), JSON.stringify(serviceOf(id, 'first')), { mode: 0o600 })
+  }
+  const pools = { mixed: { strategy: 'round_robin' as const, members } }
+  polyphony = await openTestPolyphony({ providers, pools, services: { dir: folder, dataDir: join(folder, 'data') } })
+  await polyphony.services.startAll()
 })
 afterAll(async () => {
   await polyphony.close()
   await vendors.server.close()
+  rmSync(folder, { recursive: true, force: true })
+})
+
+const serviceOf = (id: string, path: string) => ({
+  id,
+  type: 'llm' as const,
+  endpoint: `${vendors.server.url}/${id}/${path}`,
+  provider: { kind: 'openai-compatible' as const, inHouse: id === IN_HOUSE },
 })
 
 /** Registers the services at another address than before. */
-async function registerServices(path: string): Promise<void> {
+async function moveServices(path: string): Promise<void> {
   const { services } = polyphony
   for (const id of [IN_HOUSE, OUTSIDE]) {
-    if (services.list().some((service) => service.id === id)) await services.remove(id)
-    const provider = { kind: 'openai-compatible' as const, inHouse: id === IN_HOUSE }
-    await services.register({ id, type: 'llm', endpoint: `${vendors.server.url}/${id}/${path}`, provider })
+    await services.remove(id)
+    await services.register(serviceOf(id, path))
     await services.start(id)
   }
 }
@@ -196,7 +213,7 @@ test(`in ${COMBINATIONS} generated combinations no provider receives a context i
   for (const [index, plan] of plans.entries()) {
     vendors.arrivals.length = 0
     // A service at another address is decided about as before.
-    if (index % 10 === 9) await registerServices(`moved-${index}`)
+    if (index % 10 === 9) await moveServices(`moved-${index}`)
     for (const ran of await runTwice(plan, `c${index}`)) {
       if (ran.result) counts.completed++
       judgeArrivals(ran)

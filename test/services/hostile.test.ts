@@ -167,6 +167,7 @@ test('what became of the runs of an earlier supervisor is told, and only what is
   const driver: ProcessDriver = {
     kind: 'process',
     adopt: async () => left,
+    findLiving: async () => [],
     start: refuse,
     logs: async function* () {},
     allocatePort: refuse,

@@ -1,3 +1,5 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { FlowDefinitionInput } from '../../src/domain/definition/flow-definition.ts'
 import type { Polyphony } from '../../src/polyphony.ts'
@@ -122,12 +124,15 @@ test('a cancelled flow ends its call at the service, which is free again', async
 
 test('a member that answers half a stream and hangs is left for another one, with both attempts in the ledger', async () => {
   const members = [{ model: 'writer-1/small' }, { model: 'writer-2/small', tier: 2 }]
-  const polyphony = await world.open({ pools: { writers: { members } }, timeouts: { idleMs: 300 } })
-  await serve(polyphony, 'writer-1', ({ response }) => {
+  const server = await createLoopback(({ response }) => {
     response.writeHead(200, { 'content-type': 'text/event-stream' }).write(chunk('half '))
   })
-  await polyphony.services.register(world.serverOf('writer-2'))
-  await polyphony.services.start('writer-2')
+  servers.push(server)
+  const { executable, port, health, environment, ...remote } = world.serverOf('writer-1', { endpoint: server.url })
+  writeFileSync(join(world.services.dir, 'writer-1.json'), JSON.stringify(remote), { mode: 0o600 })
+  world.writeFile(world.serverOf('writer-2'))
+  const polyphony = await world.open({ pools: { writers: { members } }, timeouts: { idleMs: 300 } })
+  await polyphony.services.startAll()
   const step = one('pool/writers', { maxRetries: 0, fallbackAfterFirstToken: true })
   const { steps } = await world.run(polyphony, step, { streaming: true })
   expect(steps[0]).toMatchObject({ provider: 'writer-2', output: 'word1 word2 word3 from writer-2.' })
