@@ -34,8 +34,7 @@ export const rateLimit = (deps: RateLimitDeps, clock: Clock): CallLayer => {
   /** Calls that wait for the rates of their account. */
   const queued = new Map<string, number>()
 
-  const gateOf = (request: PreparedRequest, rates: Rates): Promise<Gate> =>
-    gates.of(accountOf(request), request.provider, rates)
+  const gateOf = (request: PreparedRequest, rates: Rates): Promise<Gate> => gates.of(accountOf(request), request.provider, rates)
 
   const afterHold = async (request: PreparedRequest, context: AttemptContext): Promise<void> => {
     const target = nameOf(request)

@@ -93,8 +93,7 @@ export function createLeftRuns({ driver, find, onFound, onUnclaimed, onContinued
       })
     },
     /** `unknown` after `look` and before `onDecided`. */
-    stateOf: (id: string): 'unknown' | 'lives' | 'none' =>
-      deciding.has(id) ? 'unknown' : adopted.has(id) ? 'lives' : 'none',
+    stateOf: (id: string): 'unknown' | 'lives' | 'none' => (deciding.has(id) ? 'unknown' : adopted.has(id) ? 'lives' : 'none'),
     /** Must be called for every service that is registered. */
     registered(id: string): void {
       if (isSupervisor) takeOver(id).catch(() => undefined)

@@ -139,7 +139,18 @@ async function runOnce(plan: Combination, run: string, user: string, threadId: s
   }
 }
 
-const counts = { forbidden: 0, ownOutput: 0, crossOutput: 0, history: 0, attachment: 0, denied: 0, completed: 0, required: 0, inHouse: 0, pooled: 0 }
+const counts = {
+  forbidden: 0,
+  ownOutput: 0,
+  crossOutput: 0,
+  history: 0,
+  attachment: 0,
+  denied: 0,
+  completed: 0,
+  required: 0,
+  inHouse: 0,
+  pooled: 0,
+}
 
 function judgeArrivals({ run, rules }: Ran): void {
   for (const { to, stepId, canaries } of vendors.arrivals.filter((arrival) => arrival.run === run)) {
@@ -186,7 +197,8 @@ async function judgeRecords(plan: Combination, { run, flowId, user, updates, rul
     const stepPlan = plan.steps[Number(step.stepId.slice(1))]
     for (const { allowed, kind, from, to, rule } of step.sharing) {
       if (!allowed || kind !== 'step_output') continue
-      const isRight = { own_output: from === to, in_house: to === IN_HOUSE }[rule] ?? rules.policies[to]?.allowCrossProviderContext
+      const isRight =
+        { own_output: from === to, in_house: to === IN_HOUSE }[rule] ?? rules.policies[to]?.allowCrossProviderContext
       expect({ rule, isRight }).toMatchObject({ isRight: true })
     }
     expect(step.withheld).toEqual(step.sharing.filter(({ allowed }) => !allowed))
@@ -207,7 +219,7 @@ async function judgeRecords(plan: Combination, { run, flowId, user, updates, rul
 }
 
 test(`in ${COMBINATIONS} generated combinations no provider receives a context item that its policy forbids`, {
-  timeout: 120_000,
+  timeout: 600_000,
 }, async () => {
   const plans = fc.sample(combination, { numRuns: COMBINATIONS, seed: SEED })
   for (const [index, plan] of plans.entries()) {
@@ -222,7 +234,17 @@ test(`in ${COMBINATIONS} generated combinations no provider receives a context i
     }
   }
   expect(counts.forbidden).toBe(0)
-  for (const kind of ['ownOutput', 'crossOutput', 'history', 'attachment', 'denied', 'completed', 'required', 'inHouse', 'pooled'] as const) {
+  for (const kind of [
+    'ownOutput',
+    'crossOutput',
+    'history',
+    'attachment',
+    'denied',
+    'completed',
+    'required',
+    'inHouse',
+    'pooled',
+  ] as const) {
     expect(counts[kind], `${kind}, seed ${SEED}`).toBeGreaterThan(COMBINATIONS / 25)
   }
   expect(observed.rejections).toEqual([])

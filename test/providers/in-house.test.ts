@@ -26,7 +26,9 @@ test('a provider of code that is in house is listed as such, sees every text, an
       return orchestrator.executeFlow(flow.id, 'ada', { input: 'Say something.' })
     }
     const { steps } = await run('alpha/m', 'shelf/m')
-    expect(steps[1]?.sharing).toContainEqual(expect.objectContaining({ piece: 's0', to: 'shelf', rule: 'in_house', allowed: true }))
+    expect(steps[1]?.sharing).toContainEqual(
+      expect.objectContaining({ piece: 's0', to: 'shelf', rule: 'in_house', allowed: true }),
+    )
     expect(await rejection(run('alpha/m', 'shelf/m', 'alpha/m'))).toMatchObject({ code: 'DATA_SHARING_DENIED' })
   } finally {
     await polyphony.close()

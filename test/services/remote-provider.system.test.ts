@@ -136,7 +136,10 @@ test('a member that answers half a stream and hangs is left for another one, wit
   const step = one('pool/writers', { maxRetries: 0, fallbackAfterFirstToken: true })
   const { steps } = await world.run(polyphony, step, { streaming: true })
   expect(steps[0]).toMatchObject({ provider: 'writer-2', output: 'word1 word2 word3 from writer-2.' })
-  expect(steps[0]?.attempts).toMatchObject([{ provider: 'writer-1', error: { code: expect.any(String) } }, { provider: 'writer-2' }])
+  expect(steps[0]?.attempts).toMatchObject([
+    { provider: 'writer-1', error: { code: expect.any(String) } },
+    { provider: 'writer-2' },
+  ])
   expect(polyphony.services.get('writer-1').inFlight).toBe(0)
 })
 

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test } from 'vitest'
-import type { ServiceEntry } from '../../src/services/service-entry.ts'
 import { createProviderCalls } from '../../src/services/provider-calls.ts'
+import type { ServiceEntry } from '../../src/services/service-entry.ts'
 import { manualClock } from '../support/calls.ts'
 import { rejection } from '../support/caught.ts'
 import { createGate, openServiceWorld } from './service-world.ts'
@@ -41,7 +41,9 @@ describe('a service that starts with its first call', () => {
   })
 
   test('that is never ready fails the calls that wait after its first start, with the wait for the next one', async () => {
-    world = openServiceWorld({ settings: { startTimeoutMs: 50, restart: { delayMs: 3_600_000, maxDelayMs: 3_600_000, maxRetries: 5 } } })
+    world = openServiceWorld({
+      settings: { startTimeoutMs: 50, restart: { delayMs: 3_600_000, maxDelayMs: 3_600_000, maxRetries: 5 } },
+    })
     await world.services.register(onDemand('one', { start: () => new Promise(() => {}) }))
     const failures = await Promise.all([1, 2, 3].map(() => rejection(world.services.providerCalls.enter('one', signal()))))
     for (const failure of failures) {

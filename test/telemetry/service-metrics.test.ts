@@ -69,7 +69,11 @@ test('of an instance show the services that were registered after its start', as
     const read = async () => parseExposition(await metrics.text())
     expect(labelValues(await read(), 'service')).toEqual([])
     await polyphony.services.register({ id: 'one', type: 'agent', handlers: { onMessage: () => 'hello' } })
-    await polyphony.services.register({ id: 'broken', type: 'agent', handlers: { onMessage: () => Promise.reject(new Error('no')) } })
+    await polyphony.services.register({
+      id: 'broken',
+      type: 'agent',
+      handlers: { onMessage: () => Promise.reject(new Error('no')) },
+    })
     for (const id of ['one', 'broken']) {
       await polyphony.services.start(id)
       await polyphony.services.call(id, { prompt: 'x' }).catch(() => undefined)

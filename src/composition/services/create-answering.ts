@@ -7,7 +7,13 @@ type AnsweringOptions = Omit<SharedRatesOptions, 'serviceCalls'> & Pick<Services
 /** Everything that answers steps: the providers, and the services, some of which stand behind a provider. */
 export function createAnswering(config: LoadedConfig, { publish, ...options }: AnsweringOptions) {
   const models = createModels(config, { ...options, serviceCalls: () => services.get().providerCalls })
-  const services = createLazyServices({ config, publish, warn: options.warn, backing: models.backing, enterRates: models.enterRates })
+  const services = createLazyServices({
+    config,
+    publish,
+    warn: options.warn,
+    backing: models.backing,
+    enterRates: models.enterRates,
+  })
   return {
     models,
     services,
