@@ -212,7 +212,7 @@ test('heavy libraries are loaded at first use, never with the module', () => {
     /^import (?!type\b)[^'"\n]*from ['"](openai|@anthropic-ai\/sdk|@google\/generative-ai|typeorm|pg|@electric-sql\/pglite[^'"]*|tiktoken[^'"]*|@copilotkit\/aimock[^'"]*|@pydantic\/genai-prices|@opentelemetry\/api|prom-client|pino|fastify|@fastify\/[^'"]+|fastify-type-provider-zod|ws|jose|bullmq|ioredis|@modelcontextprotocol\/[^'"]+)['"]/m
   // These files are themselves loaded at first use, through a dynamic import.
   const lazyModules =
-    /^src\/repositories\/postgres\/|^src\/engines\/bullmq\/|^src\/providers\/(simulator|openai|anthropic|google)|^src\/telemetry\/(tracing|metrics|logs)\.ts|^src\/server\//
+    /^src\/repositories\/postgres\/|^src\/engines\/bullmq\/|^src\/providers\/(simulator|openai|anthropic|google)|^src\/telemetry\/(tracing|metrics|service-metrics|logs)\.ts|^src\/server\//
   const eager = sources.filter((file) => !lazyModules.test(file) && heavy.test(readFileSync(join(root, file), 'utf8')))
   expect(eager).toEqual([])
 })

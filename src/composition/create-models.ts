@@ -105,7 +105,7 @@ export function createModels(config: LoadedConfig, { sharedRates, warn, recordin
     modelNames: createModelNames({ prices: config.prices }),
     tokens: createTokenCounter(),
     call,
-    /** Waits until the rates of a provider allow a request that is no call of a step, and returns what ends it. */
+    /** Waits until the rates of a provider allow a request besides the steps of flows, and returns what ends it. */
     async enterRates(provider: string, signal: AbortSignal): Promise<() => void> {
       const rates = backing.ratesOf(provider) ?? ratesOf(provider)
       if (!isLimited(rates)) return () => {}

@@ -80,7 +80,7 @@ export function createLeftRuns({ driver, find, onFound, onUnclaimed, onContinued
 
   return {
     /** Begins to find out whether a run of the service continues. Must be called before its program starts. */
-    look(id: string): void {
+    decideSoon(id: string): void {
       if (isDecided(id) || deciding.has(id)) return
       const isFirst = !isSupervisor
       deciding.add(id)
@@ -92,7 +92,7 @@ export function createLeftRuns({ driver, find, onFound, onUnclaimed, onContinued
         if (isFirst && isSupervisor) takeOverAll().catch(() => undefined)
       })
     },
-    /** `unknown` after `look` and before `onDecided`. */
+    /** `unknown` after `decideSoon` and before `onDecided`. */
     stateOf: (id: string): 'unknown' | 'lives' | 'none' => (deciding.has(id) ? 'unknown' : adopted.has(id) ? 'lives' : 'none'),
     /** Must be called for every service that is registered. */
     registered(id: string): void {

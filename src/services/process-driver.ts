@@ -40,8 +40,8 @@ export interface ProcessDriver extends ServiceDriver<ServiceProcess> {
    */
   adopt(findTerms: (id: string) => AdoptionTerms | undefined, only?: string): Promise<readonly LeftRun[]>
   /**
-   * The runs of an earlier supervisor of the folder that have processes, and those of the present one if that is another
-   * process. Reads only.
+   * The runs of an earlier supervisor of the folder that have processes, and those of another process that is the
+   * present one. Reads only.
    */
   findLiving(): Promise<readonly LivingRun[]>
   /**

@@ -140,7 +140,7 @@ export function createServices(deps: ServiceRegistryDeps): ServicesWithCalls {
     findLeftRun: leftRuns.findOne,
     serverUrl: () => serverUrl,
     admit(service, onAdmitted, onFailed) {
-      if (get(service.id).body.driver === 'process') leftRuns.look(service.id)
+      if (get(service.id).body.driver === 'process') leftRuns.decideSoon(service.id)
       return dependencies.admit(service, onAdmitted, onFailed)
     },
     onChange(id, before, model) {
