@@ -26,7 +26,9 @@ export function createBoundedCalls({ id, maxConcurrency, enter, timeoutMs, clock
 
   return async (signal, work) => {
     signal.throwIfAborted()
-    const leave = await enterQueue(signal)
+    const entered = enterQueue(signal)
+    // A call with room is sent at once.
+    const leave = entered instanceof Promise ? await entered : entered
     const timeout = new AbortController()
     const stopTimer = clock.startTimer(timeoutMs, () => {
       const message = `expected an answer of the service "${id}" within ${timeoutMs} ms`
@@ -42,7 +44,7 @@ export function createBoundedCalls({ id, maxConcurrency, enter, timeoutMs, clock
 }
 
 /** First come, first served. */
-function createQueue(maxConcurrency: number | undefined): (signal: AbortSignal) => Promise<() => void> {
+function createQueue(maxConcurrency: number | undefined): (signal: AbortSignal) => (() => void) | Promise<() => void> {
   const waiting = new Set<() => void>()
   let running = 0
 
@@ -73,9 +75,9 @@ function createQueue(maxConcurrency: number | undefined): (signal: AbortSignal) 
     next()
   }
 
-  return async (signal) => {
-    if (hasRoom()) running++
-    else await untilAdmitted(signal)
+  return (signal) => {
+    if (!hasRoom()) return untilAdmitted(signal).then(() => leave)
+    running++
     return leave
   }
 }
