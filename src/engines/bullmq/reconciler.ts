@@ -30,9 +30,9 @@ const OVERDUE_MS = 2_000
 /** Flows that one pass reads. */
 const PASS_FLOWS = 1_000
 /** As `PASS_MS`, while flows wait that this process can run. */
-const TRY_MS = 500
+const OWN_PASS_MS = 500
 /** Slots that one pass adds at most so that one of them reaches this process. */
-const MAX_TRIES = 16
+const MAX_EXTRA_SLOTS = 16
 
 export interface Reconciler {
   /** Runs a pass now. Passes of one process never overlap. */
@@ -52,8 +52,8 @@ export function startReconciler({ clock, flows, slots, registered, isEnabled, on
   let stopped = false
   let running: Promise<void> | undefined
   let overdue: ReadonlySet<string> = new Set()
-  /** Slots of the last pass that were meant for flows which few other processes can run. */
-  let tries = 0
+  /** Slots that the last pass added for flows which this process can run, and others cannot. */
+  let extraSlots = 0
 
   async function reconcile(): Promise<void> {
     if (!isEnabled()) return
@@ -68,8 +68,8 @@ export function startReconciler({ clock, flows, slots, registered, isEnabled, on
   async function countMissing(queued: readonly OverdueFlow[]): Promise<number> {
     const before = overdue
     overdue = new Set(queued.map(({ flowId }) => flowId))
-    const lastTries = tries
-    tries = 0
+    const lastExtra = extraSlots
+    extraSlots = 0
     if (queued.length === 0) return 0
     const missing = queued.length - (await slots.countWaiting())
     if (missing <= 0) return 0
@@ -79,10 +79,10 @@ export function startReconciler({ clock, flows, slots, registered, isEnabled, on
     // Any worker may be given a slot, so that the flows which this process can run, and others cannot, need several.
     const own = registered()
     if (queued.some(({ requires }) => requires !== undefined && own.includes(requires))) {
-      tries = Math.min(Math.max(1, lastTries * 2), MAX_TRIES)
-      return tries
+      extraSlots = Math.min(Math.max(1, lastExtra * 2), MAX_EXTRA_SLOTS)
+      return extraSlots
     }
-    // The flows are of users at their limit, or need functions that no process has. One slot tells whether that changed.
+    // The flows are of users at their limit, or need functions that no process has. One slot shows when that changes.
     return 1
   }
 
@@ -96,7 +96,7 @@ export function startReconciler({ clock, flows, slots, registered, isEnabled, on
   }
   const schedule = () => {
     if (stopped) return
-    const passMs = tries > 0 ? TRY_MS : PASS_MS
+    const passMs = extraSlots > 0 ? OWN_PASS_MS : PASS_MS
     stopTimer = clock.startTimer(passMs * (0.5 + clock.random()), () => {
       pass().then(schedule, schedule)
     })
