@@ -84,15 +84,20 @@ export function createAgentBalancer({ strategy, createStrategy, createAgentHealt
   }
   const isAvailable = ({ agent, health }: Entry) => health.absence() === undefined && isUsable(agent)
 
-  /** Agents with all that the step needs; of these only the ones that name its type as a capability, if any does. */
-  function capableOf({ needs = [], type, agent }: Pick<WorkflowStep, 'needs' | 'type' | 'agent'>): readonly Entry[] {
+  /** Agents with all that the step needs. */
+  function fittingOf({ needs = [], agent }: Pick<WorkflowStep, 'needs' | 'agent'>): readonly Entry[] {
     const all = [...entries.values()].filter((entry) => agent === undefined || entry.agent.id === agent)
-    const capable = all.filter((entry) => needs.every((need) => entry.agent.capabilities.includes(need)))
+    return all.filter((entry) => needs.every((need) => entry.agent.capabilities.includes(need)))
+  }
+
+  /** Agents with all that the step needs; of these only the ones that name its type as a capability, if any does. */
+  function capableOf({ type, ...step }: Pick<WorkflowStep, 'needs' | 'type' | 'agent'>): readonly Entry[] {
+    const capable = fittingOf(step)
     const experts = capable.filter((entry) => entry.agent.capabilities.includes(type))
     return experts.length > 0 ? experts : capable
   }
 
-  function begin(entry: Entry, others: readonly Entry[]): AgentTicket {
+  function open(entry: Entry, others: readonly Entry[]): AgentTicket {
     entry.inFlight += 1
     entry.assigned += 1
     let isOpen = true
@@ -143,6 +148,14 @@ export function createAgentBalancer({ strategy, createStrategy, createAgentHealt
       if (!entries.delete(id)) throw unknownAgent(id, [...entries.keys()])
       renew()
     },
+    /** Ids of the agents that an assignment may choose for a step: those with all that it needs, whose provider is usable. */
+    candidates: (step: Pick<WorkflowStep, 'needs'>): readonly string[] =>
+      fittingOf({ needs: step.needs }).flatMap(({ agent }) => (isUsable(agent) ? [agent.id] : [])),
+    /** Gives a step to one agent, whatever the strategy; `undefined` if it is not registered any more. */
+    begin(id: string): AgentTicket | undefined {
+      const entry = entries.get(id)
+      return entry && open(entry, [])
+    },
     agents: (): readonly Agent[] => [...entries.values()].map(({ agent }) => agent),
     /**
      * Throws AGENT_NOT_FOUND if no registered agent could ever do the step; `undefined` if no agent is registered.
@@ -157,7 +170,7 @@ export function createAgentBalancer({ strategy, createStrategy, createAgentHealt
       const chosen = picker.pick(eligible)
       return (
         chosen &&
-        begin(
+        open(
           chosen,
           eligible.filter((entry) => entry !== chosen),
         )

@@ -5,8 +5,9 @@ import type { FlowUpdate } from '../../../domain/execution/flow-update.ts'
 import type { StepResult } from '../../../domain/execution/step-result.ts'
 import type { FlowStatus } from '../../../domain/vocabulary.ts'
 import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
-import { readWorkflow, type WorkflowExecution, type WorkflowStep } from './workflow.ts'
-import { phaseOf, stepsByFlowId } from './workflow-definition.ts'
+import { BETWEEN_TEXTS, type FlowPart, flowPartsOf, partsByStep } from './flow-parts.ts'
+import { type ParsedWorkflow, readWorkflow, type WorkflowExecution, type WorkflowStep } from './workflow.ts'
+import { phaseOf } from './workflow-definition.ts'
 
 /**
  * The value of a step: what its executor returned, a phase's answer in the type of the phase, or the text where the
@@ -25,41 +26,50 @@ export function stepValue(
 }
 
 /** The state of one execution, which grows with the updates of its flow. */
-export function createExecutionRecord(id: string, workflowId: string, steps: ReadonlyMap<string, WorkflowStep>) {
+export function createExecutionRecord(id: string, workflow: ParsedWorkflow) {
   const startTime = new Date()
+  const all = flowPartsOf(workflow)
+  const parts = new Map(all.map((part) => [part.flowId, part]))
+  const byStep = partsByStep(all)
+  /** Ids of steps of the flow. */
   const running = new Set<string>()
   const completed = new Set<string>()
   const failed = new Set<string>()
-  const results: Record<string, unknown> = {}
+  const values = new Map<string, unknown>()
   let status: WorkflowExecution['status'] = 'pending'
   let endTime: Date | undefined
   let error: OrchestratorError | undefined
   let simulated = false
 
-  function ended(step: WorkflowStep, result: StepResult): void {
-    running.delete(step.id)
+  function ended({ flowId, step }: FlowPart, result: StepResult): void {
+    running.delete(flowId)
     simulated ||= result.simulated
     if (result.status === 'SUCCESS') {
-      failed.delete(step.id)
-      completed.add(step.id)
-      results[step.id] = stepValue(result, step)
-    } else if (result.status === 'FAILED') failed.add(step.id)
+      failed.delete(flowId)
+      completed.add(flowId)
+      values.set(flowId, stepValue(result, step))
+    } else if (result.status === 'FAILED') failed.add(flowId)
   }
+
+  const stepIds = (flowIds: Iterable<string>) => [...new Set([...flowIds].flatMap((flowId) => parts.get(flowId)?.step.id ?? []))]
 
   return {
     id,
-    steps,
+    /** By id of the step of the flow. */
+    parts,
     add(update: FlowUpdate): void {
-      const step = update.stepId === undefined ? undefined : steps.get(update.stepId)
+      const part = update.stepId === undefined ? undefined : parts.get(update.stepId)
       if (update.type === 'flow_start') simulated ||= update.data.simulated
-      if (!step) return
-      if (update.type === 'step_start') running.add(step.id)
-      if (update.type === 'step_complete') ended(step, update.data)
-      if (update.type === 'step_skipped') results[step.id] = skippedValue(step, update.data.reason)
+      if (!part) return
+      if (update.type === 'step_start') running.add(part.flowId)
+      if (update.type === 'step_complete') ended(part, update.data)
+      if (update.type === 'step_skipped' && !part.step.assignees) {
+        values.set(part.flowId, skippedValue(part.step, update.data.reason))
+      }
     },
     addResult(result: StepResult): void {
-      const step = steps.get(result.stepId)
-      if (step) ended(step, result)
+      const part = parts.get(result.stepId)
+      if (part) ended(part, result)
     },
     started(): void {
       status = 'running'
@@ -72,22 +82,33 @@ export function createExecutionRecord(id: string, workflowId: string, steps: Rea
     },
     /** A snapshot. */
     toExecution(): WorkflowExecution {
-      const currentStep = [...running].at(-1)
+      const currentStep = stepIds(running).at(-1)
+      const failedSteps = stepIds(failed)
       return {
         id,
-        workflowId,
+        workflowId: workflow.id,
         status,
         startTime,
         ...(endTime && { endTime }),
         ...(currentStep !== undefined && { currentStep }),
-        completedSteps: [...completed],
-        failedSteps: [...failed],
-        results: { ...results },
+        completedSteps: stepIds(completed).filter((step) => !failedSteps.includes(step)),
+        failedSteps,
+        results: toResults(byStep, values),
         ...(error && { error }),
         simulated,
       }
     },
   }
+}
+
+/** The value of every step that has one; what several agents wrote is one text. */
+function toResults(byStep: ReadonlyMap<string, readonly FlowPart[]>, values: ReadonlyMap<string, unknown>) {
+  const results: Record<string, unknown> = {}
+  for (const [stepId, parts] of byStep) {
+    const known = parts.flatMap(({ flowId }) => (values.has(flowId) ? [values.get(flowId)] : []))
+    if (known.length > 0) results[stepId] = known.length === 1 ? known[0] : known.join(BETWEEN_TEXTS)
+  }
+  return results
 }
 
 export type ExecutionRecord = ReturnType<typeof createExecutionRecord>
@@ -105,7 +126,7 @@ const STATUSES: Readonly<Record<FlowStatus, WorkflowExecution['status']>> = {
 export function toStoredExecution(flow: OrchestrationFlow): WorkflowExecution | undefined {
   const workflow = readWorkflow(flow.metadata?.workflow)
   if (!workflow) return undefined
-  const record = createExecutionRecord(flow.id, workflow.id, stepsByFlowId(workflow))
+  const record = createExecutionRecord(flow.id, workflow)
   for (const result of flow.stepResults) record.addResult(result)
   const { error } = flow
   return {

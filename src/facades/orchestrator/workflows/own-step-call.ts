@@ -1,8 +1,9 @@
 import type { FunctionContext } from '../../../domain/tools/functions.ts'
 import { stepValue } from './execution-record.ts'
+import { flowPartsOf } from './flow-parts.ts'
 import type { OwnStepCall } from './step-executors.ts'
 import { readWorkflow, type WorkflowStep } from './workflow.ts'
-import { phaseOf, stepsByFlowId } from './workflow-definition.ts'
+import { phaseOf } from './workflow-definition.ts'
 import type { LiveWorkflow } from './workflow-runner.ts'
 
 /**
@@ -12,7 +13,7 @@ import type { LiveWorkflow } from './workflow-runner.ts'
 export function ownStepCall(context: FunctionContext, given: unknown, live: LiveWorkflow | undefined): OwnStepCall | undefined {
   const workflow = live?.workflow ?? readWorkflow(context.metadata.workflow)
   if (!workflow) return undefined
-  const steps = live?.record.steps ?? stepsByFlowId(workflow)
+  const steps = new Map(flowPartsOf(workflow).map(({ flowId, step }) => [flowId, step]))
   const step = steps.get(context.stepId)
   const known = live?.record.toExecution().results ?? {}
   const results = Object.entries(textsOf(given)).flatMap(([flowId, text]) => {

@@ -1,6 +1,7 @@
 import { DEVELOPMENT_PHASES, type DevelopmentPhase } from '../../../../templates/development-phases.ts'
-import { type FlowDefinitionInput, type FlowStepInput, INPUT_WORDS } from '../../../domain/definition/flow-definition.ts'
+import type { FlowDefinitionInput, FlowStepInput } from '../../../domain/definition/flow-definition.ts'
 import type { Agent } from '../agent.ts'
+import { assignmentsBefore, BETWEEN_TEXTS, type FlowPart, flowPartsOf, partsByStep } from './flow-parts.ts'
 import { ancestorsOf, type ParsedWorkflow, type WorkflowStep } from './workflow.ts'
 
 /** Types of steps that are prompts of agents. */
@@ -31,82 +32,95 @@ export interface WorkflowPlan {
   readonly agents: readonly Agent[]
   /** Repetitions of a failed call by the engine. */
   readonly maxRetries: number
-  assign(step: WorkflowStep): Assignment
+  assign(part: FlowPart): Assignment
 }
 
 /** The graph flow of a workflow: its steps with their dependencies, as prompts of agents and calls of functions. */
 export function toFlowDefinition(plan: WorkflowPlan): FlowDefinitionInput {
   const { workflow, ownTypes, stepFunction, hasDeployFunction } = plan
-  const flowIds = toFlowIds(workflow)
-  const steps = workflow.steps.map((step): FlowStepInput => {
-    const id = flowIds.get(step.id) ?? step.id
-    const dependsOn = step.dependencies.map((dependency) => flowIds.get(dependency) ?? dependency)
+  const parts = flowPartsOf(workflow)
+  const known: KnownParts = { workflow, byStep: partsByStep(parts) }
+  const steps = parts.map((part): FlowStepInput => {
+    const { flowId: id, step } = part
+    const dependsOn = step.dependencies.flatMap((dependency) => flowIdsOf(known, dependency))
     const shared = { id, name: step.name ?? step.id, dependsOn }
-    if (ownTypes.has(step.type)) return { ...shared, ...functionCall(stepFunction, workflow, step, flowIds) }
-    if (step.type === 'deployment' && hasDeployFunction) return { ...shared, ...deployment(workflow, step, flowIds) }
-    return { ...shared, ...prompted(plan, step, flowIds) }
+    if (ownTypes.has(step.type)) return { ...shared, ...functionCall(stepFunction, known, step) }
+    if (step.type === 'deployment' && hasDeployFunction) return { ...shared, ...deployment(known, step) }
+    return { ...shared, ...prompted(plan, known, part) }
   })
   return { name: workflow.name ?? workflow.id, type: 'graph', contextPolicy: { maxSharedTokens: 100_000 }, steps }
 }
 
-/** The steps of a workflow by the ids that they have in its flow. */
-export function stepsByFlowId(workflow: ParsedWorkflow): ReadonlyMap<string, WorkflowStep> {
-  const flowIds = toFlowIds(workflow)
-  return new Map(workflow.steps.map((step) => [flowIds.get(step.id) ?? step.id, step]))
+interface KnownParts {
+  readonly workflow: ParsedWorkflow
+  /** The steps of the flow, by id of the step of the workflow. */
+  readonly byStep: ReadonlyMap<string, readonly FlowPart[]>
 }
 
-/** Ids that a flow accepts: those of the workflow where they are such, else numbered ones. */
-function toFlowIds({ steps }: ParsedWorkflow): ReadonlyMap<string, string> {
-  const isUsable = (id: string) => /^[A-Za-z][A-Za-z0-9_-]{0,63}$/.test(id) && !INPUT_WORDS.some((word) => word === id)
-  const taken = new Set(steps.map(({ id }) => id))
-  let number = 0
-  const nextId = (): string => {
-    number += 1
-    const id = `step_${number}`
-    return taken.has(id) ? nextId() : id
-  }
-  return new Map(steps.map(({ id }) => [id, isUsable(id) ? id : nextId()]))
-}
+const flowIdsOf = ({ byStep }: KnownParts, id: string): readonly string[] => (byStep.get(id) ?? []).map(({ flowId }) => flowId)
 
-/** A call of a function with the outputs of all steps before it. */
-function functionCall(name: string, workflow: ParsedWorkflow, step: WorkflowStep, flowIds: ReadonlyMap<string, string>) {
-  const outputs = ancestorsOf(workflow, step.id).map((id) => flowIds.get(id) ?? id)
+/** A call of a function with the outputs of all steps before it, by id of the step in the flow. */
+function functionCall(name: string, known: KnownParts, step: WorkflowStep) {
+  const outputs = ancestorsOf(known.workflow, step.id).map((id) => flowIdsOf(known, id))
   return {
     model: `function/${name}`,
     action: 'run',
     arguments: {
       input: '{{ original }}',
-      results: Object.fromEntries(outputs.map((id) => [id, `{{ steps.${id}.output | default: "" }}`])),
+      results: Object.fromEntries(outputs.map(([id = '', ...others]) => [id, outputOf([id, ...others])])),
     },
   } as const
 }
 
+/** A template of the output of a step, which is empty if it has none; the texts of several agents are one text. */
+function outputOf(flowIds: readonly string[]): string {
+  const [first = '', ...others] = flowIds
+  if (others.length === 0) return `{{ steps.${first}.output | default: "" }}`
+  const texts = flowIds.map((id) => `{% if steps.${id}.output %}{{ steps.${id}.output }}${BETWEEN_TEXTS}{% endif %}`)
+  return `{% capture texts %}${texts.join('')}{% endcapture %}{{ texts | strip }}`
+}
+
 /** Calls the function of the operator, only if every validation before it says that it approves. */
-function deployment(workflow: ParsedWorkflow, step: WorkflowStep, flowIds: ReadonlyMap<string, string>) {
-  const before = new Set(ancestorsOf(workflow, step.id))
-  const validations = workflow.steps.filter(({ id, type }) => type === 'validation' && before.has(id))
-  const approvals = validations.map(({ id }) => approves(flowIds.get(id) ?? id))
+function deployment(known: KnownParts, step: WorkflowStep) {
+  const before = new Set(ancestorsOf(known.workflow, step.id))
+  const validations = known.workflow.steps.filter(({ id, type }) => type === 'validation' && before.has(id))
+  const approvals = validations.flatMap(({ id }) => flowIdsOf(known, id).map(approves))
   return {
-    ...functionCall(DEPLOY_FUNCTION, workflow, step, flowIds),
+    ...functionCall(DEPLOY_FUNCTION, known, step),
     ...(approvals.length > 0 && { condition: approvals.join(' && ') }),
   }
 }
 
 /** The verdict is read as text, because a validation may answer in words, which approve nothing. */
-const approves = (id: string): string => {
-  const says = (value: boolean) =>
-    [`"approved":${value}`, `"approved": ${value}`].map((text) => `steps["${id}"].output.contains('${text}')`).join(' || ')
-  return `(${says(true)}) && !(${says(false)})`
+const approves = (id: string): string => `(${says(id, 'approved', true)}) && !(${says(id, 'approved', false)})`
+
+/** Whether the JSON in the output of a step has a field with this value, with or without a space before the value. */
+function says(flowId: string, field: string, value: string | boolean): string {
+  const texts = ['', ' '].map((space) => `"${field}":${space}${JSON.stringify(value)}`)
+  return texts.map((text) => `steps["${flowId}"].output.contains(${JSON.stringify(text)})`).join(' || ')
 }
 
-function prompted(plan: WorkflowPlan, step: WorkflowStep, flowIds: ReadonlyMap<string, string>) {
-  const { agent, model, fallbacks } = plan.assign(step)
+/** An assignee does the step if an assignment names it; without an assignee the step is done if no assignee is named. */
+function decided(known: KnownParts, { step, assignee }: FlowPart): { readonly condition?: string } {
+  const { assignees = [] } = step
+  if (assignees.length === 0) return {}
+  const assignments = assignmentsBefore(known.workflow, step).flatMap(({ id }) => flowIdsOf(known, id))
+  const names = (agent: string) => assignments.map((flowId) => says(flowId, 'agent', agent)).join(' || ')
+  return { condition: assignee === undefined ? `!(${assignees.map(names).join(' || ')})` : names(assignee) }
+}
+
+function prompted(plan: WorkflowPlan, known: KnownParts, part: FlowPart) {
+  const { step, assignee } = part
+  const { agent, model, fallbacks } = plan.assign(part)
   const phase: DevelopmentPhase | undefined = PHASES.get(step.type)
+  const own =
+    assignee === undefined ? [] : [`Do only the tasks that the assignment gives to you: you are the agent ${quoted(assignee)}.`]
   return {
     model,
     action: phase?.action ?? 'generate',
+    ...decided(known, part),
     ...(agent && { system: agent.instructions }),
-    prompt: [...materialOf(plan, step, flowIds), instructionOf(step, phase)].join('\n\n'),
+    prompt: [...materialOf(plan, known, step), instructionOf(step, phase), ...own].join('\n\n'),
     fallbacks: fallbacks.map((fallback) => ({ model: fallback })),
     retryOnFailure: plan.maxRetries > 0,
     maxRetries: plan.maxRetries,
@@ -114,18 +128,29 @@ function prompted(plan: WorkflowPlan, step: WorkflowStep, flowIds: ReadonlyMap<s
 }
 
 /** What the step reads stands first, so that steps which read the same share the beginning of their prompts. */
-function materialOf({ workflow, agents }: WorkflowPlan, step: WorkflowStep, flowIds: ReadonlyMap<string, string>): string[] {
+function materialOf({ workflow, agents }: WorkflowPlan, known: KnownParts, step: WorkflowStep): string[] {
   const names = new Map(workflow.steps.map(({ id, name }) => [id, name ?? id]))
-  const outputs = step.dependencies.map((id) => {
-    const label = (names.get(id) ?? id).replace(/[^\p{L}\p{N} _-]/gu, ' ').trim() || 'output'
-    return `${label}:\n{{ steps.${flowIds.get(id) ?? id}.output | fence: "${label}" }}`
+  const outputs = step.dependencies.flatMap((id) => {
+    const parts = known.byStep.get(id) ?? []
+    return parts.map(({ flowId, assignee }) => {
+      const title = [names.get(id) ?? id, ...(assignee === undefined ? [] : [assignee])].join(' ')
+      const label = title.replace(/[^\p{L}\p{N} _-]/gu, ' ').trim() || 'output'
+      const output = `${label}:\n{{ steps.${flowId}.output | fence: "${label}" }}`
+      // Of several agents only some have worked; an output that is read outside of a condition must exist.
+      return parts.length === 1 ? output : `{% if steps.${flowId}.output %}${output}{% endif %}`
+    })
   })
   const input = 'The input of the workflow:\n{{ original | fence: "input" }}'
   if (step.type !== 'agent_assignment') return [input, ...outputs]
   const team = agents.map(({ id, name, capabilities }) => ({ id, name, capabilities }))
   const listed = JSON.stringify(team.length > 0 ? team : [{ id: 'default', name: 'The only agent', capabilities: [] }])
-  return [input, ...outputs, `The agents:\n{% raw %}${listed.replaceAll('{%', '{ %')}{% endraw %}`]
+  return [input, ...outputs, `The agents:\n${literally(listed)}`]
 }
+
+/** A template that renders as the text, in which no marks of templates are left. */
+const literally = (text: string): string => `{% raw %}${text.replaceAll('{%', '{ %')}{% endraw %}`
+
+const quoted = (id: string): string => literally(JSON.stringify(id))
 
 function instructionOf({ prompt }: WorkflowStep, phase: DevelopmentPhase | undefined): string {
   const instruction = prompt ?? phase?.instruction ?? ''

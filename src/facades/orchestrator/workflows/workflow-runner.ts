@@ -8,10 +8,11 @@ import type { MetricsWindow } from '../metrics-window.ts'
 import type { OpenPolyphony } from '../open-polyphony.ts'
 import { delayAfter, type OrchestratorSettings } from '../orchestrator-config.ts'
 import type { OrchestratorDeps } from '../orchestrator-deps.ts'
-import { createExecutionRecord, type ExecutionRecord } from './execution-record.ts'
+import { createExecutionRecord, type ExecutionRecord, stepValue } from './execution-record.ts'
+import { type FlowPart, withAssignees } from './flow-parts.ts'
 import { inOwnWords } from './step-executors.ts'
-import type { ParsedWorkflow, WorkflowExecution, WorkflowStep } from './workflow.ts'
-import { DEPLOY_FUNCTION, stepsByFlowId, toFlowDefinition } from './workflow-definition.ts'
+import type { ParsedWorkflow, WorkflowExecution } from './workflow.ts'
+import { type Assignment, DEPLOY_FUNCTION, toFlowDefinition } from './workflow-definition.ts'
 
 /** Ended executions whose state is kept in memory; older ones are read from the database. */
 const MAX_ENDED = 1_000
@@ -23,7 +24,8 @@ export interface LiveWorkflow {
   readonly record: ExecutionRecord
   readonly workflow: ParsedWorkflow
   readonly input: unknown
-  readonly tickets: ReadonlyMap<string, AgentTicket>
+  /** By id of the step in the flow. */
+  readonly tickets: Map<string, AgentTicket>
   readonly cancellation: AbortController
   /** Errors that executors of the user threw, by id of the step in the flow. */
   readonly thrown: Map<string, unknown>
@@ -65,19 +67,31 @@ export function createWorkflowRunner(deps: WorkflowRunnerDeps) {
   }
 
   /** Chooses the agents of all steps and stores the flow. */
-  async function prepare(workflow: ParsedWorkflow, input: unknown): Promise<LiveWorkflow> {
+  async function prepare(given: ParsedWorkflow, input: unknown): Promise<LiveWorkflow> {
     const tickets = new Map<string, AgentTicket>()
-    const assign = (step: WorkflowStep) => {
+    const ownTypes = deps.ownTypes()
+    const workflow = withAssignees(given, ownTypes, balancer.candidates)
+    const toAssignment = (agent: Agent | undefined, others: readonly Agent[]): Assignment => {
+      const model = deps.modelOf(agent)
+      const fallbacks = new Set(others.map(deps.modelOf).filter((other) => other !== model))
+      return { model, fallbacks: [...fallbacks].slice(0, 10), ...(agent && { agent }) }
+    }
+    const assign = ({ flowId, step, assignee }: FlowPart): Assignment => {
+      if (assignee !== undefined) {
+        const team = balancer.agents().filter(({ id }) => step.assignees?.includes(id))
+        return toAssignment(
+          team.find(({ id }) => id === assignee),
+          team.filter(({ id }) => id !== assignee),
+        )
+      }
       const ticket = balancer.assign(step)
-      if (ticket) tickets.set(step.id, ticket)
-      const model = deps.modelOf(ticket?.agent)
-      const others = (ticket?.others ?? []).map(deps.modelOf).filter((other) => other !== model)
-      return { model, fallbacks: [...new Set(others)].slice(0, 10), ...(ticket && { agent: ticket.agent }) }
+      if (ticket) tickets.set(flowId, ticket)
+      return toAssignment(ticket?.agent, ticket?.others ?? [])
     }
     try {
       const definition = toFlowDefinition({
         workflow,
-        ownTypes: deps.ownTypes(),
+        ownTypes,
         stepFunction: deps.stepFunction,
         hasDeployFunction: polyphony.functions.has(DEPLOY_FUNCTION),
         agents: balancer.agents(),
@@ -86,7 +100,7 @@ export function createWorkflowRunner(deps: WorkflowRunnerDeps) {
         assign,
       })
       const { id } = await polyphony.orchestrator.createFlow(await findThread(), userId, definition)
-      const record = createExecutionRecord(id, workflow.id, stepsByFlowId(workflow))
+      const record = createExecutionRecord(id, workflow)
       let settle: LiveWorkflow['settle'] = () => undefined
       const outcome = new Promise<WorkflowExecution>((resolve) => {
         settle = resolve
@@ -111,25 +125,31 @@ export function createWorkflowRunner(deps: WorkflowRunnerDeps) {
   }
 
   /** Records one update, and returns the event that it becomes. */
-  function follow(running: LiveWorkflow, update: FlowUpdate): readonly [string, Facts, Facts?] | undefined {
-    const { record, tickets } = running
+  function follow({ record, tickets }: LiveWorkflow, update: FlowUpdate): readonly [string, Facts, Facts?] | undefined {
     record.add(update)
-    const step = update.stepId === undefined ? undefined : record.steps.get(update.stepId)
-    if (!step) return undefined
+    const part = update.stepId === undefined ? undefined : record.parts.get(update.stepId)
+    if (!part) return undefined
+    const { flowId, step, assignee } = part
     const about = { stepId: step.id, name: step.name ?? step.id, type: step.type }
-    if (update.type === 'step_start') return ['step:started', { ...about, agentId: tickets.get(step.id)?.agent.id }]
+    if (update.type === 'step_start') {
+      // Only now is it known that the assignment names this agent.
+      const ticket = tickets.get(flowId) ?? (assignee === undefined ? undefined : balancer.begin(assignee))
+      if (ticket) tickets.set(flowId, ticket)
+      return ['step:started', { ...about, agentId: ticket?.agent.id }]
+    }
     if (update.type === 'step_retry') return ['step:retry', { ...about, error: update.data.error }]
     if (update.type === 'step_skipped') {
-      tickets.get(step.id)?.end()
-      return ['step:skipped', { ...about, reason: update.data.reason }]
+      tickets.get(flowId)?.end()
+      // An agent that the assignment does not name skips nothing of the workflow.
+      return step.assignees ? undefined : ['step:skipped', { ...about, reason: update.data.reason }]
     }
     if (update.type !== 'step_complete') return undefined
     const { status, executionTime, error } = update.data
-    tickets.get(step.id)?.end(update.data)
+    tickets.get(flowId)?.end(update.data)
     if (status === 'CANCELLED') return undefined
     metrics.stepEnded(executionTime, status === 'SUCCESS')
     if (status !== 'SUCCESS') return ['step:failed', { ...about, executionTime, error }]
-    return ['step:completed', { ...about, executionTime }, { output: record.toExecution().results[step.id] }]
+    return ['step:completed', { ...about, executionTime }, { output: stepValue(update.data, step) }]
   }
 
   async function run(running: LiveWorkflow): Promise<void> {

@@ -18,6 +18,8 @@ const stepSchema = z.looseObject({
   agent: z.string().min(1).optional(),
   /** Capabilities that the agent must have. */
   needs: z.array(z.string().min(1)).max(100).optional(),
+  /** Ids of the agents among which an `agent_assignment` before the step chooses. Set by the orchestrator. */
+  assignees: z.array(z.string()).optional(),
 })
 
 const workflowSchema = z.looseObject({

@@ -1,0 +1,81 @@
+import { INPUT_WORDS } from '../../../domain/definition/flow-definition.ts'
+import { ancestorsOf, type ParsedWorkflow, type WorkflowStep } from './workflow.ts'
+
+/**
+ * One step of a flow that does a step of a workflow. A step whose agent is decided by an `agent_assignment` has several:
+ * one for each agent that may be named, and one without `assignee` that runs where none of them is.
+ */
+export interface FlowPart {
+  /** Id of the step in the flow. */
+  readonly flowId: string
+  readonly step: WorkflowStep
+  /** Id of the agent; the part runs only if the assignment names it. */
+  readonly assignee?: string
+}
+
+/** Stands between the texts of several agents that did one step. */
+export const BETWEEN_TEXTS = '\n\n'
+
+/** Type of the steps that choose the agents of later ones. */
+const ASSIGNING_TYPE = 'agent_assignment'
+/** Type of the steps whose agents are chosen by them. */
+const ASSIGNED_TYPE = 'execution'
+
+/** The steps of type `agent_assignment` that decide who does a step. */
+export const assignmentsBefore = (workflow: ParsedWorkflow, step: WorkflowStep): readonly WorkflowStep[] => {
+  if (step.type !== ASSIGNED_TYPE || step.agent !== undefined) return []
+  const before = new Set(ancestorsOf(workflow, step.id))
+  return workflow.steps.filter(({ id, type }) => type === ASSIGNING_TYPE && before.has(id))
+}
+
+/**
+ * The workflow with the agents among which its assignments choose. It is stored with them, because agents may come and
+ * go before another process reads it. `candidates`: ids of the agents that may do a step.
+ */
+export function withAssignees(
+  workflow: ParsedWorkflow,
+  ownTypes: ReadonlySet<string>,
+  candidates: (step: WorkflowStep) => readonly string[],
+): ParsedWorkflow {
+  const steps = workflow.steps.map(({ assignees: _, ...step }) => {
+    if (ownTypes.has(step.type) || assignmentsBefore(workflow, step).length === 0) return step
+    const assignees = candidates(step)
+    // With one agent there is nothing to decide.
+    return assignees.length > 1 ? { ...step, assignees: [...assignees] } : step
+  })
+  return { ...workflow, steps }
+}
+
+/**
+ * The steps of the flow of a workflow, in its order. Ids are those of the workflow where a flow accepts them, and
+ * numbered ones elsewhere.
+ */
+export function flowPartsOf({ steps }: ParsedWorkflow): readonly FlowPart[] {
+  const taken = new Set(steps.map(({ id }) => id))
+  let number = 0
+  const nextId = (): string => {
+    number += 1
+    const id = `step_${number}`
+    return taken.has(id) ? nextId() : id
+  }
+  const partId = (flowId: string, position: number): string => {
+    const id = `${flowId}_${position}`
+    if (!isUsable(id) || taken.has(id)) return nextId()
+    taken.add(id)
+    return id
+  }
+  return steps.flatMap((step): readonly FlowPart[] => {
+    const flowId = isUsable(step.id) ? step.id : nextId()
+    const assigned = (step.assignees ?? []).map((assignee, index) => ({ flowId: partId(flowId, index + 1), step, assignee }))
+    return [{ flowId, step }, ...assigned]
+  })
+}
+
+const isUsable = (id: string): boolean => /^[A-Za-z][A-Za-z0-9_-]{0,63}$/.test(id) && !INPUT_WORDS.some((word) => word === id)
+
+/** The parts of each step of a workflow, by id of the step. */
+export function partsByStep(parts: readonly FlowPart[]): ReadonlyMap<string, readonly FlowPart[]> {
+  const found = new Map<string, FlowPart[]>()
+  for (const part of parts) found.set(part.step.id, [...(found.get(part.step.id) ?? []), part])
+  return found
+}
