@@ -18,6 +18,40 @@ export const defaultModel = (provider: DefaultProvider, tier: ModelTier = 'stron
   model: DEFAULT_MODELS[provider][tier],
 })
 
+/**
+ * Strong models of further vendors, for agents and steps that name none where the user has no key of a vendor above. No
+ * template uses them. They are in the same price list (read 2026-11-30, verified by a test).
+ */
+export const FURTHER_MODELS = { xai: 'grok-4.5', mistral: 'mistral-large-2512', deepseek: 'deepseek-chat' } as const
+
+/** An account of the user whose models may be called. */
+export interface UsableAccount {
+  readonly id: string
+  /** The vendor or preset, such as `openai` or `xai`. */
+  readonly vendor: string
+}
+
+const STRONG_MODELS: readonly (readonly [string, string])[] = [
+  ...Object.entries(DEFAULT_MODELS).map(([vendor, { strong }]) => [vendor, strong] as const),
+  ...Object.entries(FURTHER_MODELS),
+]
+
+/**
+ * The default model of a user: the strong model of the first vendor, in the order of the tables above, of which there
+ * is an account. `undefined` if all accounts are of vendors whose models are not known to suit every key.
+ */
+export function defaultTargetOf(accounts: readonly UsableAccount[]): Target | undefined {
+  for (const [vendor, model] of STRONG_MODELS) {
+    const account = accounts.find(({ id }) => id === vendor) ?? accounts.find((candidate) => candidate.vendor === vendor)
+    if (account) return { provider: account.id, model }
+  }
+  return undefined
+}
+
+/** What a user can do where there is no default model. */
+export const DEFAULT_TARGET_REMEDY =
+  'set OPENAI_API_KEY, ANTHROPIC_API_KEY, GEMINI_API_KEY, XAI_API_KEY, MISTRAL_API_KEY or DEEPSEEK_API_KEY, or name a model of another provider as "provider/model"'
+
 /** One strong model of each vendor: models of different families make more different errors (arXiv 2410.12853). */
 export const DEFAULT_PANEL: readonly Target[] = [defaultModel('openai'), defaultModel('anthropic'), defaultModel('google')]
 

@@ -1,4 +1,4 @@
-import { DEFAULT_MODELS } from '../../templates/default-models.ts'
+import { DEFAULT_TARGET_REMEDY, defaultModel, defaultTargetOf } from '../../templates/default-models.ts'
 import type { PolyphonyConfig } from '../config/config.ts'
 import { isPluggedProvider } from '../config/config-schema.ts'
 import { BUILT_IN_ROLES } from '../domain/agents/built-in-roles.ts'
@@ -11,26 +11,18 @@ type AgentConfig = Pick<PolyphonyConfig, 'agents' | 'providers' | 'simulator'>
 export function createAgents(config: AgentConfig): OpenAgentDirectory {
   const initial = new Map<string, Omit<NewAgent, 'id'>>(Object.entries(BUILT_IN_ROLES))
   for (const [id, agent] of Object.entries(config.agents)) initial.set(id, { ...initial.get(id), ...agent })
-  return createAgentDirectory({ initial, defaultTarget: findDefaultTarget(config), defaultTargetRemedy: DEFAULT_TARGET_REMEDY })
+  return createAgentDirectory({ initial, defaultTarget: findDefaultTarget(config), defaultTargetRemedy: REMEDY })
 }
 
-const DEFAULT_TARGET_REMEDY =
-  'set OPENAI_API_KEY, ANTHROPIC_API_KEY or GEMINI_API_KEY, name a model of any other provider in agents.<agent>.model, or start with --simulate'
+const REMEDY = `${DEFAULT_TARGET_REMEDY} in agents.<agent>.model, or start with --simulate`
 
-/**
- * The strong model of the first account with a key, in the order of the table of default models. An account of another
- * vendor has no model that is known to suit every key, so agents must name one there.
- */
+/** The default model of the accounts that have a key, or that of the simulator. */
 function findDefaultTarget({ providers, simulator }: AgentConfig): Target | undefined {
   const usable = Object.entries(providers).flatMap(([id, account]) => {
-    if (isPluggedProvider(account)) return [{ id, kind: id }]
+    if (isPluggedProvider(account)) return [{ id, vendor: account.vendor }]
     if (account.kind === 'http' || !account.active) return []
     const hasKey = account.apiKey !== undefined || (account.apiKeys?.length ?? 0) > 0
-    return hasKey ? [{ id, kind: account.kind ?? id }] : []
+    return hasKey ? [{ id, vendor: account.preset ?? account.kind ?? id }] : []
   })
-  for (const [kind, { strong }] of Object.entries(DEFAULT_MODELS)) {
-    const account = usable.find((candidate) => candidate.id === kind) ?? usable.find((candidate) => candidate.kind === kind)
-    if (account) return { provider: account.id, model: strong }
-  }
-  return simulator ? { provider: 'openai', model: DEFAULT_MODELS.openai.strong } : undefined
+  return defaultTargetOf(usable) ?? (simulator ? defaultModel('openai') : undefined)
 }

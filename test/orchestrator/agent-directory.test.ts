@@ -57,8 +57,15 @@ test('an agent without a model gets the strong model of the first vendor with a 
     'anthropic/claude-sonnet-5',
   )
   expect(await targetOf({ simulator: true })).toBe('openai/gpt-6-sol')
-  const { parse } = await open({ providers: { openai: { ...keyed, active: false } } })
-  expect(problemsOf(caught(() => parse(flowOf({ agent: 'qa' }))))).toMatchObject([{ path: 'steps[0].model' }])
+  expect(await targetOf({ providers: { mistral: keyed, xai: keyed } })).toBe('xai/grok-4.5')
+  expect(await targetOf({ providers: { deepseek: keyed, mistral: keyed } })).toBe('mistral/mistral-large-2512')
+  expect(await targetOf({ providers: { mine: { ...keyed, preset: 'deepseek' } } })).toBe('mine/deepseek-chat')
+  for (const providers of [{ openai: { ...keyed, active: false } }, { groq: keyed }]) {
+    const { parse } = await open({ providers })
+    expect(problemsOf(caught(() => parse(flowOf({ agent: 'qa' }))))).toMatchObject([
+      { path: 'steps[0].model', message: expect.stringMatching(/set OPENAI_API_KEY.*agents\.<agent>\.model/) },
+    ])
+  }
 })
 
 test('a registered agent is known to the next definition, and no longer after it was removed', async () => {

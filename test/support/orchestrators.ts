@@ -3,25 +3,26 @@ import {
   type AgentOptions,
   createScriptedProvider,
   type ModelRequest,
-  Orchestrator,
   type OrchestratorConfig,
   type PolyphonyConfigInput,
 } from 'polyphony'
 import { onTestFinished } from 'vitest'
+import { type Clock, systemClock } from '../../src/async/clock.ts'
+import { createOrchestratorDeps } from '../../src/facades/orchestrator/main.ts'
+import { AgentOrchestrator } from '../../src/facades/orchestrator/orchestrator.ts'
 
 type Replies = Parameters<typeof createScriptedProvider>[0]['replies']
 
-/** A started orchestrator over a Polyphony in memory with scripted providers, by id; it stops when its test ends. */
+/** A started orchestrator over a Polyphony in memory with scripted providers, by id; it stops when its test ends. `clock`: its time and chance. */
 export async function openOrchestrator(
   providers: Readonly<Record<string, Replies>>,
   config: OrchestratorConfig = {},
   polyphony: PolyphonyConfigInput = {},
-): Promise<Orchestrator> {
+  clock: Clock = systemClock,
+): Promise<AgentOrchestrator> {
   const scripted = Object.entries(providers).map(([id, replies]) => [id, createScriptedProvider({ id, replies })])
-  const orchestrator = new Orchestrator({
-    ...config,
-    polyphony: { database: 'memory://', ...polyphony, providers: Object.fromEntries(scripted) },
-  })
+  const opened = { database: 'memory://', ...polyphony, providers: Object.fromEntries(scripted) }
+  const orchestrator = new AgentOrchestrator({ ...config, polyphony: opened }, createOrchestratorDeps(clock))
   onTestFinished(() => orchestrator.stop())
   await orchestrator.start()
   return orchestrator

@@ -3,7 +3,8 @@ import { describe, expect, test } from 'vitest'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import * as polyphony from '../../src/index.ts'
 import { compileTemplate } from '../../src/prompts/template.ts'
-import { DEFAULT_MODELS, DEFAULT_PANEL, reviewerFor } from '../../templates/default-models.ts'
+import { LISTED_VENDORS } from '../../src/providers/models/prices.ts'
+import { DEFAULT_MODELS, DEFAULT_PANEL, FURTHER_MODELS, reviewerFor } from '../../templates/default-models.ts'
 import * as templates from '../../templates/index.ts'
 import {
   createComparisonFlow,
@@ -286,5 +287,9 @@ test('every default model is in the price list under its provider', () => {
       const price = calcPrice({ input_tokens: 1000, output_tokens: 1000 }, model, { providerId: provider })
       expect(price?.model.id, `${provider}/${model}`).toBe(model)
     }
+  }
+  for (const [vendor, model] of Object.entries(FURTHER_MODELS)) {
+    const price = calcPrice({ input_tokens: 1000, output_tokens: 1000 }, model, { providerId: LISTED_VENDORS[vendor] ?? '' })
+    expect(price?.model.id, `${vendor}/${model}`).toBe(model)
   }
 })

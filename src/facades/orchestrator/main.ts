@@ -1,4 +1,4 @@
-import { systemClock } from '../../async/clock.ts'
+import { type Clock, systemClock } from '../../async/clock.ts'
 import { argumentsKey } from '../../caches/arguments-key.ts'
 import { createCache } from '../../caches/create-cache.ts'
 import { toEvidence, WORKS } from '../../calls/balance/evidence.ts'
@@ -16,9 +16,9 @@ import type { OrchestratorDeps } from './orchestrator-deps.ts'
 const EJECTION = { failures: 3, baseMs: 5_000, maxMs: 60_000 }
 const DECAY_MS = 10_000
 
-function createAgentHealth(): AgentHealth {
-  const health = createHealth(EJECTION, systemClock)
-  const slowness = createSlowness(DECAY_MS, systemClock)
+const createAgentHealth = (clock: Clock) => (): AgentHealth => {
+  const health = createHealth(EJECTION, clock)
+  const slowness = createSlowness(DECAY_MS, clock)
   return {
     absence: health.absence,
     slowness: () => slowness.of(false),
@@ -49,17 +49,18 @@ const openPolyphony: OrchestratorDeps['openPolyphony'] = async (given, logLevel)
   })
 }
 
-const deps: OrchestratorDeps = {
-  clock: systemClock,
+/** The modules behind an orchestrator. `clock` gives it time and chance. */
+export const createOrchestratorDeps = (clock: Clock): OrchestratorDeps => ({
+  clock,
   argumentsKey,
   openPolyphony,
   createCache: ({ ttl, strategy, maxEntries }) => createCache({ policy: strategy, maxEntries, ttlMs: ttl }),
   createStrategy(name, order) {
-    const strategy = STRATEGIES[name].create({ order, random: systemClock.random })
+    const strategy = STRATEGIES[name].create({ order, random: clock.random })
     return { pick: (eligible) => strategy.pick(eligible, false) }
   },
-  createAgentHealth,
-}
+  createAgentHealth: createAgentHealth(clock),
+})
 
 /**
  * An orchestrator of agents over Polyphony: workflows, load balancing, events, a cache, health and metrics.
@@ -78,6 +79,6 @@ const deps: OrchestratorDeps = {
 export class Orchestrator extends AgentOrchestrator {
   /** Throws CONFIG_INVALID, which names every wrong field. */
   constructor(config: OrchestratorConfig = {}) {
-    super(config, deps)
+    super(config, createOrchestratorDeps(systemClock))
   }
 }

@@ -1,6 +1,13 @@
 // An `agent_assignment` decides which agents do the steps of type `execution` after it.
 
-import { createPolyphony, createScriptedProvider, type ModelRequest, Orchestrator, OrchestratorError, type PolyphonyEvent } from 'polyphony'
+import {
+  createPolyphony,
+  createScriptedProvider,
+  type ModelRequest,
+  Orchestrator,
+  OrchestratorError,
+  type PolyphonyEvent,
+} from 'polyphony'
 import { expect, onTestFinished, test } from 'vitest'
 import { agent, openOrchestrator, textOf } from '../../support/orchestrators.ts'
 
@@ -39,15 +46,21 @@ test.each(['', ' '])('the agent that the assignment names does the work, and no 
     results: { work: 'work of c' },
   })
   expect(requests).toHaveLength(3)
-  expect(textOf(requests[1] ?? { model: '', messages: [] })).toContain('You are c.')
-  expect(textOf(requests[1] ?? { model: '', messages: [] })).toContain('you are the agent \\"c\\"')
-  const worked = events.flatMap(({ type, data }) => [[type, Reflect.get(Object(data), 'stepId'), Reflect.get(Object(data), 'agentId')]])
+  expect(requests.map(textOf)[1]).toContain('You are c.')
+  expect(requests.map(textOf)[1]).toContain('you are the agent \\"c\\"')
+  const worked = events.flatMap(({ type, data }) => [
+    [type, Reflect.get(Object(data), 'stepId'), Reflect.get(Object(data), 'agentId')],
+  ])
   expect(worked.filter(([, id]) => id === 'work')).toEqual([
     ['step:started', 'work', 'c'],
     ['step:completed', 'work', undefined],
   ])
   expect(worked.some(([type]) => type === 'step:skipped')).toBe(false)
-  expect(orchestrator.getLoadBalancer().getStats().agents).toMatchObject([{ inFlight: 0 }, { inFlight: 0 }, { inFlight: 0, assigned: 2 }])
+  expect(orchestrator.getLoadBalancer().getStats().agents).toMatchObject([
+    { inFlight: 0 },
+    { inFlight: 0 },
+    { inFlight: 0, assigned: 2 },
+  ])
 })
 
 test('every agent with a task does its own, and later steps read the work of all of them', async () => {
@@ -99,7 +112,7 @@ test('a step that names its agent, and one that needs what only one agent can do
 test('where one of two assigned agents fails the step has failed, and another orchestrator reads the same', async () => {
   const replies = (request: ModelRequest) => {
     const isOfC = textOf(request).includes('you are the agent \\"c\\"')
-    return isOfC ? new OrchestratorError('PROVIDER_BAD_REQUEST', 'no') : team(['a', 'c'])(request)
+    return isOfC ? new OrchestratorError('PROVIDER_REJECTED', 'no') : team(['a', 'c'])(request)
   }
   const polyphony = await createPolyphony({
     ...{ database: 'memory://', logLevel: 'silent' },
