@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { toProblems } from '../domain/definition/problems.ts'
 import { EVENT_PRIORITIES, type NewEvent } from '../domain/event.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 
@@ -39,8 +40,8 @@ export function parseNewEvent(event: NewEvent): ParsedEvent {
   const { data, ...fields } = event
   const parsed = newEventSchema.safeParse(fields)
   if (parsed.success) return { ...parsed.data, data: copyData(data) }
-  const [issue] = parsed.error.issues
-  throw invalid(issue?.path.join('.') || 'event', issue?.message ?? 'expected an event')
+  const [problem] = toProblems(newEventSchema, parsed.error.issues, fields)
+  throw invalid(problem?.path ?? 'event', problem?.message ?? 'expected an event')
 }
 
 function copyData(data: unknown): unknown {

@@ -15,7 +15,7 @@ import { type OrchestraOptions, ServiceOrchestra } from './orchestra.ts'
  * ```
  */
 export class Orchestra extends ServiceOrchestra {
-  /** Throws CONFIG_INVALID for options that are no numbers of services or attempts. */
+  /** Throws CONFIG_INVALID, which names every wrong option. */
   constructor(options: OrchestraOptions = {}) {
     super(options, createOrchestraServices)
   }

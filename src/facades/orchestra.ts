@@ -1,4 +1,5 @@
-import type { Logger, LogLevel } from '../config/config-schema.ts'
+import * as z from 'zod'
+import { LOG_LEVELS, type Logger } from '../config/config-schema.ts'
 import { createLogger } from '../config/logger.ts'
 import type { NewEvent } from '../domain/event.ts'
 import type { ServiceConfig } from '../domain/services/service-config.ts'
@@ -6,26 +7,32 @@ import type { ServiceType } from '../domain/services/service-definition.ts'
 import type { ServiceState } from '../domain/services/service-state.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { ServiceAnswer, ServiceInput, ServiceReport, ServiceRequest, Services } from '../services/service.ts'
+import { parseSettings } from './parse-settings.ts'
 
-export interface OrchestraOptions {
+const isObject = (value: unknown): boolean => typeof value === 'object' && value !== null
+
+const optionsSchema = z.strictObject({
   /** Services that run at the same time; default 100. */
-  readonly maxConcurrentServices?: number
+  maxConcurrentServices: z.number().int().min(1).default(100),
   /** Further attempts after a start or a run that failed; default 3. */
-  readonly retryAttempts?: number
+  retryAttempts: z.number().int().min(0).default(3),
   /** Least severe level that is logged; default `warn`. */
-  readonly logLevel?: LogLevel
+  logLevel: z.enum(LOG_LEVELS).default('warn'),
   /** Receives log lines; default: JSON lines on standard error. */
-  readonly logger?: Logger
+  logger: z.custom<Logger>(isObject, 'expected a logger').optional(),
   /** Whether calls and starts are counted and timed; default true. */
-  readonly enableMetrics?: boolean
+  enableMetrics: z.boolean().default(true),
   /** What a start does while `maxConcurrentServices` run: `refuse`, the default, or `wait`. */
-  readonly whenFull?: 'refuse' | 'wait'
+  whenFull: z.enum(['refuse', 'wait']).default('refuse'),
   /**
    * An instance whose services are used, such as one of `createPolyphony`; it keeps its own limits on services.
    * Default: services of this orchestra alone.
    */
-  readonly polyphony?: { readonly services: Services }
-}
+  polyphony: z.custom<{ readonly services: Services }>(isObject, 'expected a Polyphony').optional(),
+})
+
+/** Settings of an `Orchestra`, all optional. */
+export type OrchestraOptions = Readonly<z.input<typeof optionsSchema>>
 
 /** Settings that an orchestra has of its own; milliseconds. */
 export interface OrchestraSettings {
@@ -74,8 +81,7 @@ const ACTIVE: ReadonlySet<ServiceState> = new Set<ServiceState>(['waiting', 'sta
 /** Manages services of this process; `Orchestra` of the package is this with its services built. */
 export class ServiceOrchestra {
   readonly #services: Services
-  readonly #options: OrchestraOptions
-  readonly #limit: number
+  readonly #options: z.output<typeof optionsSchema>
   readonly #logger: Logger
   readonly #stopEvents: () => void
   /** Ids of what each service needs, as far as it was registered here. */
@@ -84,12 +90,9 @@ export class ServiceOrchestra {
   readonly #counts = { starts: 0, errors: 0, calls: 0, failedCalls: 0, callMs: 0 }
 
   constructor(options: OrchestraOptions, createServices: CreateOrchestraServices) {
-    const { maxConcurrentServices = 100, retryAttempts = 3, logLevel = 'warn', polyphony } = options
-    assertWhole('maxConcurrentServices', maxConcurrentServices, 1)
-    assertWhole('retryAttempts', retryAttempts, 0)
-    this.#options = options
-    this.#limit = maxConcurrentServices
-    this.#logger = createLogger(options.logger, logLevel)
+    this.#options = parseSettings(optionsSchema, options, 'Orchestra')
+    const { maxConcurrentServices, retryAttempts, logger, logLevel, polyphony } = this.#options
+    this.#logger = createLogger(logger, logLevel)
     const settings = { maxConcurrent: maxConcurrentServices, maxRetries: retryAttempts }
     this.#services = polyphony?.services ?? createServices(settings)
     this.#stopEvents = this.#services.onEvent((event) => this.#publish(event))
@@ -108,8 +111,7 @@ export class ServiceOrchestra {
    */
   async startService(id: string): Promise<ServiceReport> {
     const { state } = this.#services.get(id)
-    const { whenFull = 'refuse' } = this.#options
-    if (whenFull === 'refuse' && !ACTIVE.has(state)) this.#assertRoom(id)
+    if (this.#options.whenFull === 'refuse' && !ACTIVE.has(state)) this.#assertRoom(id)
     this.#count('starts')
     return this.#services.start(id)
   }
@@ -166,8 +168,14 @@ export class ServiceOrchestra {
     }
   }
 
-  /** Calls the handler for every event of a type, such as `service-registered`, `service-state` or `error`. */
+  /**
+   * Calls the handler for every event of a type, such as `service-registered`, `service-state` or `error`. Throws
+   * CONFIG_INVALID for a handler that is no function.
+   */
   on(type: string, handler: OrchestraHandler): this {
+    if (typeof handler !== 'function') {
+      throw new OrchestratorError('CONFIG_INVALID', `on: expected a function for "${type}", found ${typeof handler}`)
+    }
     const handlers = this.#handlers.get(type) ?? new Set()
     this.#handlers.set(type, handlers.add(handler))
     return this
@@ -185,7 +193,7 @@ export class ServiceOrchestra {
   }
 
   get #isMeasured(): boolean {
-    return this.#options.enableMetrics ?? true
+    return this.#options.enableMetrics
   }
 
   /** A service that waits for a slot while its dependencies hold the last ones would wait for ever. */
@@ -196,11 +204,12 @@ export class ServiceOrchestra {
       for (const needed of this.#dependencies.get(one) ?? []) if (!activeIds.has(needed)) starting.add(needed)
     }
     const active = activeIds.size
-    if (active + starting.size <= this.#limit) return
+    const limit = this.#options.maxConcurrentServices
+    if (active + starting.size <= limit) return
     throw new OrchestratorError(
       'SERVICE_LIMIT_REACHED',
-      `expected at most ${this.#limit} running services, found ${active} and a start of ${[...starting].join(', ')}`,
-      { details: { service: id, limit: this.#limit, active, starting: [...starting] } },
+      `expected at most ${limit} running services, found ${active} and a start of ${[...starting].join(', ')}`,
+      { details: { service: id, limit, active, starting: [...starting] } },
     )
   }
 
@@ -230,9 +239,4 @@ function toError(data: unknown): { readonly code: string; readonly message: stri
   const { code = 'INTERNAL', message = '' } =
     typeof data === 'object' && data !== null ? { code: undefined, message: undefined, ...data } : {}
   return { code: String(code), message: String(message) }
-}
-
-function assertWhole(name: string, value: number, least: number): void {
-  if (Number.isSafeInteger(value) && value >= least) return
-  throw new OrchestratorError('CONFIG_INVALID', `${name}: expected a whole number of at least ${least}, found ${value}`)
 }

@@ -60,8 +60,8 @@ test('an agent without a model gets the strong model of the first vendor with a 
   expect(await targetOf({ providers: { mistral: keyed, xai: keyed } })).toBe('xai/grok-4.5')
   expect(await targetOf({ providers: { deepseek: keyed, mistral: keyed } })).toBe('mistral/mistral-large-2512')
   expect(await targetOf({ providers: { mine: { ...keyed, preset: 'deepseek' } } })).toBe('mine/deepseek-chat')
-  for (const providers of [{ openai: { ...keyed, active: false } }, { groq: keyed }]) {
-    const { parse } = await open({ providers })
+  for (const [id, account] of [['openai', { ...keyed, active: false }] as const, ['groq', keyed] as const]) {
+    const { parse } = await open({ providers: { [id]: account } })
     expect(problemsOf(caught(() => parse(flowOf({ agent: 'qa' }))))).toMatchObject([
       { path: 'steps[0].model', message: expect.stringMatching(/set OPENAI_API_KEY.*agents\.<agent>\.model/) },
     ])

@@ -32,6 +32,7 @@
 
 import { Orchestra, type OrchestraEvent, type OrchestraOptions, type OrchestraServiceInput } from 'polyphony'
 import { afterEach, describe, expect, expectTypeOf, test } from 'vitest'
+import { caught } from '../support/caught.ts'
 import { openTestPolyphony } from '../support/polyphony.ts'
 
 const opened: { close(): Promise<void> }[] = []
@@ -71,6 +72,26 @@ describe('the orchestra', () => {
     const status = orchestra.getServiceStatus('llm-service-1')
     expectTypeOf(status).toExtend<string>()
     expect(status).toBe('running')
+  })
+
+  test('every wrong option is refused by its name, and so is a handler that is no function', () => {
+    const wrong: readonly (readonly [string, RegExp])[] = [
+      ['{"maxConcurrentServices":0}', /maxConcurrentServices: expected at least 1, found 0/],
+      ['{"retryAttempts":"3"}', /retryAttempts: expected number, found "3"/],
+      ['{"logLevel":"loud"}', /logLevel: expected one of silent, error, warn, info, debug, found "loud"/],
+      ['{"enableMetrics":"yes"}', /enableMetrics: expected boolean, found "yes"/],
+      ['{"whenFull":"queue"}', /whenFull: expected one of refuse, wait/],
+      ['{"maxConcurentServices":2}', /maxConcurentServices: unknown key; did you mean "maxConcurrentServices"\?/],
+      ['null', /expected object, found null/],
+    ]
+    for (const [json, message] of wrong) {
+      const error = caught(() => new Orchestra(JSON.parse(json)))
+      expect(error, json).toMatchObject({ code: 'CONFIG_INVALID', message: expect.stringMatching(message) })
+    }
+    const orchestra = open()
+    expect(caught(() => Reflect.apply(orchestra.on, orchestra, ['error', 'no function']))).toMatchObject({
+      code: 'CONFIG_INVALID',
+    })
   })
 
   test('no more services run than maxConcurrentServices', async () => {

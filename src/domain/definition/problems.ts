@@ -77,7 +77,8 @@ function problem(path: readonly PropertyKey[], message: string, suggestion?: str
   return { path: toPathText(path), message, ...(suggestion !== undefined && { suggestion }) }
 }
 
-function expectation(issue: z.core.$ZodIssue): string {
+/** What a value had to be, without what was found. */
+export function expectation(issue: z.core.$ZodIssue): string {
   switch (issue.code) {
     case 'invalid_type':
       return `expected ${issue.expected === 'int' ? 'a whole number' : issue.expected}`

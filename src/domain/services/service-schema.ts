@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { expectation } from '../definition/problems.ts'
 import { placeholdersOf, unknownPlaceholders } from './placeholders.ts'
 import { SERVICE_CONFIG_SCHEMAS } from './service-config.ts'
 import { SERVICE_TYPES, type ServiceType } from './service-definition.ts'
@@ -195,8 +196,8 @@ export const serviceSchema = z
     }
     if (service.config !== undefined) {
       const parsed = SERVICE_CONFIG_SCHEMAS[service.type].safeParse(service.config)
-      for (const { path, message } of parsed.error?.issues ?? []) {
-        context.addIssue({ code: 'custom', path: ['config', ...path], message })
+      for (const issue of parsed.error?.issues ?? []) {
+        context.addIssue({ code: 'custom', path: ['config', ...issue.path], message: expectation(issue) })
       }
     }
     // The definition of a program is hashed as JSON, so that a changed one is not adopted.

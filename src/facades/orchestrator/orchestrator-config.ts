@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import type { PolyphonyConfigInput } from '../../config/config.ts'
 import { LOG_LEVELS } from '../../config/config-schema.ts'
-import { parseSettings } from './agent.ts'
+import { parseSettings } from '../parse-settings.ts'
 import type { OpenPolyphony } from './open-polyphony.ts'
 
 const positiveMs = z.number().int().positive()

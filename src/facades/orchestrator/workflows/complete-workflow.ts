@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { DEVELOPMENT_PHASES } from '../../../../templates/development-phases.ts'
 import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
-import { parseSettings } from '../agent.ts'
+import { parseSettings } from '../../parse-settings.ts'
 import type { Workflow } from './workflow.ts'
 
 const promptsSchema = z.partialRecord(

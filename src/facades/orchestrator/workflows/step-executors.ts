@@ -64,7 +64,7 @@ export const createOwnSteps =
     const { userId, signal, idempotencyKey } = context
     for (let attempt = 1; ; attempt++) {
       try {
-        return readOutcome(await run(call.step, { ...call.context, userId, signal, idempotencyKey, attempt }), call.step)
+        return readOutcome(await run(call.step, { ...call.context, userId, signal, idempotencyKey, attempt }))
       } catch (error) {
         const isLast = attempt >= (policy?.maxAttempts ?? 1) || signal.aborted
         if (!policy || isLast || (OperationError.is(error) && !error.retryable)) {
@@ -76,13 +76,13 @@ export const createOwnSteps =
     }
   }
 
-function readOutcome(outcome: StepOutcome, { type }: WorkflowStep): unknown {
+function readOutcome(outcome: StepOutcome): unknown {
   if (typeof outcome !== 'object' || outcome === null || typeof outcome.success !== 'boolean') {
     const found = outcome === null ? 'null' : typeof outcome
-    throw new OperationError(`executor "${type}": expected { success: boolean, output }, found ${found}`, { retryable: false })
+    throw new OperationError(`expected { success: boolean, output }, found ${found}`, { retryable: false })
   }
   if (outcome.success) return outcome.output ?? null
-  throw new OperationError(toWords(outcome.error) ?? `executor "${type}" reported success: false`)
+  throw new OperationError(toWords(outcome.error) ?? 'reported success: false')
 }
 
 function toWords(error: unknown): string | undefined {
@@ -90,10 +90,14 @@ function toWords(error: unknown): string | undefined {
   return error instanceof Error ? error.message : undefined
 }
 
-/** The error of an execution: with the words of an executor of the user, which are not stored with the flow. */
-export function inOwnWords(error: OrchestratorError, thrown: unknown): OrchestratorError {
-  if (!(thrown instanceof Error) || error.message.includes(thrown.message)) return error
-  return new OrchestratorError(error.code, `${error.message}: ${thrown.message}`, {
+/**
+ * The error of an execution. That of an executor of the user has the words of the executor, which are not stored with
+ * the flow, and no name of the function that the user never registered. `step`: the step that failed; `thrown`: what
+ * its executor threw.
+ */
+export function inOwnWords(error: OrchestratorError, step: WorkflowStep | undefined, thrown: unknown): OrchestratorError {
+  if (!step || !(thrown instanceof Error)) return error
+  return new OrchestratorError(error.code, `Step "${step.id}": executor "${step.type}" failed: ${thrown.message}`, {
     details: error.details,
     cause: thrown,
     retryable: error.retryable,

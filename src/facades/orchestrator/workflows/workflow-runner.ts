@@ -170,9 +170,9 @@ export function createWorkflowRunner(deps: WorkflowRunnerDeps) {
     } catch (error) {
       await order
       const failure = OrchestratorError.from(error)
-      const { stepId } = failure.details
+      const stepId = String(failure.details.stepId)
       if (cancellation.signal.aborted || failure.code === 'FLOW_CANCELLED') await end(running, 'cancelled', cancelled(record.id))
-      else await end(running, 'failed', inOwnWords(failure, running.thrown.get(String(stepId))))
+      else await end(running, 'failed', inOwnWords(failure, record.parts.get(stepId)?.step, running.thrown.get(stepId)))
     }
   }
 
