@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { promisify } from 'node:util'
+import { isDeepStrictEqual, promisify } from 'node:util'
 import type { Command } from 'commander'
 import { describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
@@ -72,18 +72,21 @@ describe('every block of code', () => {
   )
 
   test.each(configs.map((block) => [nameOf(block), block.code] as const))(
-    'a configuration of the README is valid: %s',
+    'a configuration of the README gives models to steps, and no setting repeats a default: %s',
     async (_, code) => {
-      const directory = await mkdtemp(join(tmpdir(), 'polyphony-readme-'))
-      try {
-        await writeFile(join(directory, 'polyphony.yaml'), code)
-        const { sources } = await loadConfig({}, { env: {}, cwd: directory })
-        expect([...sources.keys()]).not.toEqual([])
-      } finally {
-        await rm(directory, { recursive: true })
-      }
+      const { models, withoutEffect } = await effectOf(code)
+      expect(models).not.toEqual([])
+      expect(withoutEffect).toEqual([])
     },
   )
+
+  test('these tests reject a configuration without a provider or pool, and settings that change nothing', async () => {
+    expect(await effectOf('# polyphony.yaml\n')).toEqual({ models: [], withoutEffect: [] })
+    expect(await effectOf('logLevel: warn\nengine: local\n')).toEqual({ models: [], withoutEffect: ['engine', 'logLevel'] })
+    expect(await effectOf('budgets:\n  - { name: all, scope: user, window: day, maxFlows: 5 }\n')).toMatchObject({ models: [] })
+    expect(await effectOf('providers:\n  desk: { preset: ollama, active: false }\n')).toMatchObject({ models: [] })
+    expect(await effectOf('providers:\n  desk: { preset: ollama }\n')).toEqual({ models: ['desk'], withoutEffect: [] })
+  })
 
   const lines = blocksIn('sh').flatMap((block) => block.code.split('\n').map((line) => [line, nameOf(block)] as const))
   test.each(lines)('a command of the README exists: %s (%s)', (line) => {
@@ -99,6 +102,26 @@ describe('every block of code', () => {
     expect(missingIn('make')).toEqual(['make'])
   })
 })
+
+/** The providers and pools that a configuration gives to steps, and its settings that have the value of the default. */
+async function effectOf(code: string) {
+  const directory = await mkdtemp(join(tmpdir(), 'polyphony-readme-'))
+  try {
+    const defaults = await loadConfig({}, { env: {}, cwd: directory })
+    await writeFile(join(directory, 'polyphony.yaml'), code)
+    const config = await loadConfig({}, { env: {}, cwd: directory })
+    const { providers, pools, sources } = config
+    const active = Object.entries(providers).filter(([, account]) => !('active' in account) || account.active)
+    const isDefault = (path: readonly PropertyKey[]) => isDeepStrictEqual(valueAt(config, path), valueAt(defaults, path))
+    const withoutEffect = [...sources].flatMap(([key, { path }]) => (isDefault(path) ? [key] : []))
+    return { models: [...active.map(([id]) => id), ...Object.keys(pools)], withoutEffect: withoutEffect.toSorted() }
+  } finally {
+    await rm(directory, { recursive: true })
+  }
+}
+
+const valueAt = (value: unknown, path: readonly PropertyKey[]): unknown =>
+  path.reduce<unknown>((inner, key) => (inner === undefined ? undefined : Reflect.get(Object(inner), key)), value)
 
 /** What a command line names and the project does not have. */
 function missingIn(line: string): readonly string[] {
