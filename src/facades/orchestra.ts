@@ -170,7 +170,7 @@ export class ServiceOrchestra {
 
   /**
    * Calls the handler for every event of a type, such as `service-registered`, `service-state` or `error`. Throws
-   * CONFIG_INVALID for a handler that is no function.
+   * CONFIG_INVALID for a handler that cannot be called.
    */
   on(type: string, handler: OrchestraHandler): this {
     if (typeof handler !== 'function') {

@@ -5,7 +5,7 @@ import type { OpenPolyphony } from './open-polyphony.ts'
 
 /**
  * `provider/model` of an agent, or of steps without one: the agent's own, or the default model. A name without a
- * provider is a model of the provider of the default model. Throws CONFIG_INVALID where there is none.
+ * provider is a model of the provider of the default model. Throws CONFIG_INVALID without a default model.
  */
 export function modelOf(agent: Agent | undefined, { providers }: Pick<OpenPolyphony, 'providers'>): string {
   if (agent?.model?.includes('/')) return agent.model

@@ -2,8 +2,8 @@ import { INPUT_WORDS } from '../../../domain/definition/flow-definition.ts'
 import { ancestorsOf, type ParsedWorkflow, type WorkflowStep } from './workflow.ts'
 
 /**
- * One step of a flow that does a step of a workflow. A step whose agent is decided by an `agent_assignment` has several:
- * one for each agent that may be named, and one without `assignee` that runs where none of them is.
+ * One step of a flow that does a step of a workflow. A step whose agent an `agent_assignment` decides has several: one
+ * for each agent that may be named, and one without `assignee` that runs where no agent is named.
  */
 export interface FlowPart {
   /** Id of the step in the flow. */

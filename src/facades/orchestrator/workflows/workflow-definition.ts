@@ -100,7 +100,7 @@ function says(flowId: string, field: string, value: string | boolean): string {
   return texts.map((text) => `steps["${flowId}"].output.contains(${JSON.stringify(text)})`).join(' || ')
 }
 
-/** An assignee does the step if an assignment names it; without an assignee the step is done if no assignee is named. */
+/** An assignee does the step if an assignment names it; the part without an assignee runs if no assignee is named. */
 function decided(known: KnownParts, { step, assignee }: FlowPart): { readonly condition?: string } {
   const { assignees = [] } = step
   if (assignees.length === 0) return {}

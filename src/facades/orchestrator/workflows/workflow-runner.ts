@@ -8,6 +8,7 @@ import type { MetricsWindow } from '../metrics-window.ts'
 import type { OpenPolyphony } from '../open-polyphony.ts'
 import { delayAfter, type OrchestratorSettings } from '../orchestrator-config.ts'
 import type { OrchestratorDeps } from '../orchestrator-deps.ts'
+import { assignAgent } from './assign-agent.ts'
 import { createExecutionRecord, type ExecutionRecord, stepValue } from './execution-record.ts'
 import { type FlowPart, withAssignees } from './flow-parts.ts'
 import { inOwnWords } from './step-executors.ts'
@@ -71,23 +72,7 @@ export function createWorkflowRunner(deps: WorkflowRunnerDeps) {
     const tickets = new Map<string, AgentTicket>()
     const ownTypes = deps.ownTypes()
     const workflow = withAssignees(given, ownTypes, balancer.candidates)
-    const toAssignment = (agent: Agent | undefined, others: readonly Agent[]): Assignment => {
-      const model = deps.modelOf(agent)
-      const fallbacks = new Set(others.map(deps.modelOf).filter((other) => other !== model))
-      return { model, fallbacks: [...fallbacks].slice(0, 10), ...(agent && { agent }) }
-    }
-    const assign = ({ flowId, step, assignee }: FlowPart): Assignment => {
-      if (assignee !== undefined) {
-        const team = balancer.agents().filter(({ id }) => step.assignees?.includes(id))
-        return toAssignment(
-          team.find(({ id }) => id === assignee),
-          team.filter(({ id }) => id !== assignee),
-        )
-      }
-      const ticket = balancer.assign(step)
-      if (ticket) tickets.set(flowId, ticket)
-      return toAssignment(ticket?.agent, ticket?.others ?? [])
-    }
+    const assign = (part: FlowPart): Assignment => assignAgent(part, { balancer, tickets, modelOf: deps.modelOf })
     try {
       const definition = toFlowDefinition({
         workflow,
