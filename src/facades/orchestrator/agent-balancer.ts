@@ -148,7 +148,7 @@ export function createAgentBalancer({ strategy, createStrategy, createAgentHealt
       if (!entries.delete(id)) throw unknownAgent(id, [...entries.keys()])
       renew()
     },
-    /** Ids of the agents that an assignment may choose for a step: they have all that it needs and a usable provider. */
+    /** Ids of the agents that an assignment may choose for a step: with all that it needs and a usable provider. */
     candidates: (step: Pick<WorkflowStep, 'needs'>): readonly string[] =>
       fittingOf({ needs: step.needs }).flatMap(({ agent }) => (isUsable(agent) ? [agent.id] : [])),
     /** Gives a step to one agent, whatever the strategy; `undefined` if it is not registered any more. */
