@@ -27,7 +27,7 @@ export function createBoundedCalls({ id, maxConcurrency, enter, timeoutMs, clock
   return async (signal, work) => {
     signal.throwIfAborted()
     const entered = enterQueue(signal)
-    // A call with room is sent at once.
+    // Below the limit nothing waits, not even for a turn of the event loop.
     const leave = entered instanceof Promise ? await entered : entered
     const timeout = new AbortController()
     const stopTimer = clock.startTimer(timeoutMs, () => {
