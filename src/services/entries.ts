@@ -10,7 +10,8 @@ import type { ServiceEntry } from './service-entry.ts'
 import type { Dependencies } from './starting/dependencies.ts'
 
 export interface EntriesDeps extends Omit<BodyDeps, 'healthEnabled'>, Pick<ServiceLifeDeps, 'clock' | 'monotonicNow'> {
-  readonly defaults: ServiceDefaults & { readonly sampleEveryMs: number; readonly callTimeoutMs: number }
+  readonly defaults: ServiceDefaults &
+    Pick<ServiceLifeDeps, 'sampleEveryMs' | 'memoryHardFactor'> & { readonly callTimeoutMs: number }
   /** Whether services take slots that run nothing here: remote ones, and those of this process without code. */
   readonly countsAll?: boolean
   readonly admit: Dependencies['admit']
@@ -40,6 +41,7 @@ export function createEntries(deps: EntriesDeps) {
       ...(limits.cpu !== undefined && { cpuPercent: limits.cpu }),
       runsBefore,
       sampleEveryMs: defaults.sampleEveryMs,
+      memoryHardFactor: defaults.memoryHardFactor,
       clock,
       monotonicNow,
       admit: (onAdmitted, onFailed) => admit({ id, dependsOn, takesSlot }, onAdmitted, onFailed),

@@ -7,9 +7,8 @@ import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { BodyDeps } from './bodies.ts'
 import { createEntryCalls } from './calls/entry-calls.ts'
 import type { CallService } from './calls/service-calls.ts'
-import { createEntries } from './entries.ts'
+import { createEntries, type EntriesDeps } from './entries.ts'
 import { createLeftRuns } from './left-runs.ts'
-import type { ServiceDefaults } from './life/life-settings.ts'
 import { serviceInvalid } from './problems.ts'
 import { type AllowedPrograms, assertAllowedProgram } from './process/allowed-programs.ts'
 import { createProviderCalls, type ProviderCalls } from './provider-calls.ts'
@@ -24,7 +23,7 @@ import { assertFits, findNeeded } from './starting/needed-services.ts'
 import { createSlots, type SlotLimits } from './starting/slots.ts'
 
 export interface ServiceRegistryDeps extends Omit<BodyDeps, 'contextOf' | 'findLeftRun' | 'healthEnabled' | 'serverUrl'> {
-  readonly defaults: ServiceDefaults & SlotLimits & { readonly sampleEveryMs: number; readonly callTimeoutMs: number }
+  readonly defaults: EntriesDeps['defaults'] & SlotLimits
   readonly call: CallService
   /** Reads the service files, at the start of all services. */
   readonly readFiles: () => Promise<{

@@ -38,8 +38,11 @@ export interface ServiceRun {
    * SERVICE_UNKILLABLE, and `details.pids`, if something is left after `killTimeoutMs`.
    */
   kill(): Promise<void>
-  /** Absent for services without a process. Rejects never; `undefined` if the process is gone. */
-  usage?(): Promise<RunUsage | undefined>
+  /**
+   * What the run uses, as it was at most `maxAgeMs` ago (default 500): callers within that time share one reading.
+   * Absent for services without a process. `undefined` if the process is gone. Rejects while it cannot be read.
+   */
+  usage?(maxAgeMs?: number): Promise<RunUsage | undefined>
 }
 
 /** Starts runs of services of one kind. One file in `drivers/` per kind. */

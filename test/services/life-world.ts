@@ -35,6 +35,7 @@ export function createLifeWorld(given: Partial<ServiceLifeDeps> & { readonly usa
       return { runId, startedAt: new Date(wallMs), adopted: false, ended, requestStop: stop, kill: stop, ...(usage && { usage }) }
     },
     sampleEveryMs: 2_000,
+    memoryHardFactor: 2,
     clock: {
       now: () => wallMs,
       random: () => 0.5,
@@ -57,6 +58,8 @@ export function createLifeWorld(given: Partial<ServiceLifeDeps> & { readonly usa
   })
   return {
     life,
+    /** The clock that no one sets. */
+    nowMs: () => monotonicMs,
     states,
     limits,
     settle,

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { MachineEvent } from '../../src/services/machine/machine-model.ts'
+import type { MachineEvent, MemoryUse } from '../../src/services/machine/machine-model.ts'
 import { restartDelay } from '../../src/services/machine/restart-policy.ts'
 import { createMachineWorld, SETTINGS } from './machine-world.ts'
 
@@ -66,7 +66,7 @@ describe('the state machine of a service', () => {
             crash: () => before.exists && world.exit(1),
             complete: () => before.exists && world.exit(0),
             unkillable: () => world.dispatch({ kind: 'unkillable', run, error: { code: 'SERVICE_UNKILLABLE', message: 'left' } }),
-            memory: () => world.dispatch({ kind: 'memory', run, over: true }),
+            memory: () => world.dispatch({ kind: 'memory', run, use: ms % 2 ? 'over' : 'far_over' }),
             lease: () => world.dispatch({ kind: 'lease_missed', run }),
             beat: () => world.dispatch({ kind: 'beat', run }),
             time: () => world.advance(ms),
@@ -297,14 +297,35 @@ describe('the state machine of a service', () => {
   test('two samples over the memory limit end the run, one does not', () => {
     const world = createMachineWorld()
     world.bringUp()
-    const sample = (over: boolean): MachineEvent => ({ kind: 'memory', run: world.run(), over })
-    world.dispatch(sample(true))
-    world.dispatch(sample(false))
-    world.dispatch(sample(true))
+    const sample = (use: MemoryUse): MachineEvent => ({ kind: 'memory', run: world.run(), use })
+    world.dispatch(sample('over'))
+    world.dispatch(sample('within'))
+    world.dispatch(sample('over'))
     expect(world.model().state).toBe('running')
-    world.dispatch(sample(true))
+    world.dispatch(sample('over'))
     expect(world.model()).toMatchObject({ state: 'stopping', reason: 'memory', next: 'backoff' })
     expect(world.effects).toContainEqual({ kind: 'limit', limit: 'memory' })
+  })
+
+  test('memory counts from the start of a run, and a run that grows far over its limit while it is stopped is killed', () => {
+    const world = createMachineWorld()
+    world.dispatch({ kind: 'start' })
+    world.dispatch({ kind: 'admitted' })
+    world.dispatch({ kind: 'started', run: world.run() })
+    const sample = (use: MemoryUse) => world.dispatch({ kind: 'memory', run: world.run(), use })
+    sample('over')
+    sample('over')
+    expect(world.model()).toMatchObject({ state: 'stopping', reason: 'memory', next: 'backoff' })
+    world.dispatch({ kind: 'drained', run: world.run() })
+    sample('over')
+    expect(world.effects).not.toContainEqual({ kind: 'kill', run: world.run() })
+    sample('far_over')
+    sample('far_over')
+    expect(world.effects.filter(({ kind }) => kind === 'kill')).toEqual([{ kind: 'kill', run: world.run() }])
+    world.advance(5_999)
+    expect(world.model().state).toBe('stopping')
+    world.advance(1)
+    expect(world.model()).toMatchObject({ state: 'failed', lastError: { code: 'SERVICE_UNKILLABLE' } })
   })
 
   test('a lease that is not renewed degrades a service, ten of them end it, and a heartbeat brings it back', () => {

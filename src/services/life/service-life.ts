@@ -34,6 +34,8 @@ export interface ServiceLifeDeps {
   readonly readyLine?: string
   readonly leaseMs?: number
   readonly memoryBytes?: number
+  /** Multiple of the memory limit above which a run gets no time to end by itself. */
+  readonly memoryHardFactor: number
   /** Percent of one core. More is reported and not ended: a service that computes does its work. */
   readonly cpuPercent?: number
   readonly sampleEveryMs: number
@@ -103,9 +105,9 @@ export function createServiceLife(deps: ServiceLifeDeps): ServiceLife {
   const sampling = createSampling({
     ...deps,
     everyMs: deps.sampleEveryMs,
-    onUsage(found, isOver) {
+    onUsage(found, use) {
       usage = found
-      if (isOver !== undefined && model.run !== undefined) dispatch({ kind: 'memory', run: model.run, over: isOver })
+      if (use && model.run !== undefined) dispatch({ kind: 'memory', run: model.run, use })
     },
   })
   const prober =

@@ -80,6 +80,9 @@ export const IDLE_MODEL: MachineModel = {
   missedLeases: 0,
 }
 
+/** Memory of a run against its limit; `far_over`: so much more that the run gets no time to end by itself. */
+export type MemoryUse = 'within' | 'over' | 'far_over'
+
 /** What belongs to each kind of event. */
 interface EventFields {
   start: object
@@ -99,7 +102,7 @@ interface EventFields {
   exit: { readonly run: number; readonly exit: ServiceExit }
   unkillable: { readonly run: number; readonly error: MachineError }
   /** One sample of the memory of the run. */
-  memory: { readonly run: number; readonly over: boolean }
+  memory: { readonly run: number; readonly use: MemoryUse }
   lease_missed: { readonly run: number }
   beat: { readonly run: number }
   timer: { readonly token: number }

@@ -187,9 +187,14 @@ const HANDLERS: { readonly [Kind in EventKind]: Handler<MachineEvent<Kind>> } = 
     return model.state === 'stopping' ? stopped(model, exit, context) : unexpectedExit(model, exit, context)
   },
   unkillable: (model, { error }) => (model.state === 'stopping' ? toFailed(model, error) : same(model)),
-  memory(model, { over }, { settings }) {
-    if (model.state !== 'running' && model.state !== 'degraded') return same(model)
-    const overLimit = over ? model.overLimit + 1 : 0
+  memory(model, { use }, context) {
+    const { settings } = context
+    // A run that is being stopped and still grows would take the memory of the others before its time to end is over.
+    if (model.state === 'stopping') {
+      return use === 'far_over' && model.timer?.name === 'stop' ? TIMERS.stop(model, context) : same(model)
+    }
+    if (!model.exists || model.state === 'failed') return same(model)
+    const overLimit = use === 'within' ? 0 : model.overLimit + 1
     if (overLimit < 2) return same({ ...model, overLimit })
     const stopping = toStopping({ ...model, lastError: REASONS.memory }, settings, {
       next: 'backoff',

@@ -82,23 +82,13 @@ function isPipe(path: string): boolean {
 
 function continueRun(
   record: RunRecord & { readonly process: RecordedProcess },
-  { stopSignal, killTimeoutMs }: AdoptionTerms,
+  terms: AdoptionTerms,
   deps: AdoptionDeps,
 ): LeftRun {
   const { id } = record
-  const { records, outputs, table, send } = deps
-  const output = outputs.attach(id, records.pipePath(id))
-  const run = createProcessRun({
-    record,
-    isChild: false,
-    exited: watchExit(record.process, output.ended, deps),
-    output,
-    table,
-    send,
-    stopSignal,
-    killTimeoutMs,
-    onGone: () => deps.onGone(id),
-  })
+  const output = deps.outputs.attach(id, deps.records.pipePath(id))
+  const exited = watchExit(record.process, output.ended, deps)
+  const run = createProcessRun({ record, isChild: false, exited, output }, terms, deps)
   deps.onAdopted(id, { run, output })
   const { port } = record.process
   return { id, outcome: 'adopted', run, ...(port !== undefined && { port }) }

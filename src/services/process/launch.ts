@@ -3,28 +3,24 @@ import { once } from 'node:events'
 import { closeSync } from 'node:fs'
 import type { ServiceProcess } from '../../domain/services/service-definition.ts'
 import type { ServiceExit } from '../../domain/services/service-state.ts'
-import { findStart, type ProcessTable } from '../../system/process-table.ts'
+import { findStart } from '../../system/process-table.ts'
 import { findBootId, findPidNamespace } from '../../system/processes.ts'
 import { createPipe, openChildEnd } from '../logs/log-pipe.ts'
 import type { RunStart, ServiceRun } from '../service-driver.ts'
 import { checkStart, startFailed } from './executable.ts'
 import { type LimitedCommand, limitCommand, lowerPriority } from './limits.ts'
-import { createProcessRun } from './process-run.ts'
+import { createProcessRun, type RunDeps } from './process-run.ts'
 import type { Outputs, RunOutput } from './run-output.ts'
 import type { RecordedProcess, RunRecord, RunRecords } from './run-record.ts'
 import { endTree, RUN_MARKER, type SendSignal } from './run-tree.ts'
 
-export interface LaunchDeps {
+export interface LaunchDeps extends RunDeps {
   readonly records: RunRecords
   readonly outputs: Outputs
-  readonly table: ProcessTable
-  readonly send: SendSignal
   readonly memoryHardFactor: number
   readonly now: () => number
   /** Called between the start of a process and its record. */
   readonly onSpawned?: (pid: number) => void
-  /** Called when nothing of a run is left and its output is stored: removes its files. */
-  readonly onGone: (id: string) => void
 }
 
 /** A run whose leader is a child of this process. */
@@ -59,20 +55,9 @@ export async function launchProcess(service: ServiceProcess, start: RunStart, de
     const exited = watchChild(child, deps.now)
     deps.onSpawned?.(pid)
     const recorded = describeOrEnd(pid, command, service.port, deps.send)
-    await writeOrEnd({ ...intent, process: recorded }, service, deps)
-    const { stopSignal, killTimeoutMs } = service
-    const { table, send } = deps
-    const run = createProcessRun({
-      record: { ...intent, process: recorded },
-      isChild: true,
-      exited,
-      output,
-      table,
-      send,
-      stopSignal,
-      killTimeoutMs,
-      onGone: () => deps.onGone(id),
-    })
+    const record = { ...intent, process: recorded }
+    await writeOrEnd(record, service, deps)
+    const run = createProcessRun({ record, isChild: true, exited, output }, service, deps)
     return { run, child, leader: recorded, output }
   } catch (error) {
     output?.detach()

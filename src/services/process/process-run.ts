@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { ServiceProcess } from '../../domain/services/service-definition.ts'
 import type { ServiceExit } from '../../domain/services/service-state.ts'
 import type { ProcessTable } from '../../system/process-table.ts'
 import type { ServiceRun } from '../service-driver.ts'
@@ -7,19 +8,21 @@ import type { RecordedProcess, RunRecord } from './run-record.ts'
 import { endTree, readTree, type SendSignal, signalGroup, signalProcess, type TreeIdentity, untilEnded } from './run-tree.ts'
 import { createTreeUsage } from './tree-usage.ts'
 
-export interface ProcessRunOptions {
+/** A process that was started now or by an earlier supervisor. */
+export interface RunSource {
   readonly record: RunRecord & { readonly process: RecordedProcess }
   /** Whether this process started it. */
   readonly isChild: boolean
   /** Resolves when the leader has exited; never rejects. */
   readonly exited: Promise<ServiceExit>
   readonly output: RunOutput
+}
+
+export interface RunDeps {
   readonly table: ProcessTable
   readonly send: SendSignal
-  readonly stopSignal: NodeJS.Signals
-  readonly killTimeoutMs: number
-  /** Called once when nothing of the run is left and its output is stored. */
-  readonly onGone: () => void
+  /** Called once when nothing of a run is left and its output is stored: removes its files. */
+  readonly onGone: (id: string) => void
 }
 
 /** Output that is read after the exit; a process of another run may hold the pipe open for ever. */
@@ -27,8 +30,11 @@ const DRAIN_MS = 500
 const RETRY_MS = 1_000
 
 /** One run of a program. Everything that it started counts as part of it. */
-export function createProcessRun(options: ProcessRunOptions): ServiceRun {
-  const { record, isChild, exited, output, table, send, stopSignal, killTimeoutMs, onGone } = options
+export function createProcessRun(
+  { record, isChild, exited, output }: RunSource,
+  { stopSignal, killTimeoutMs }: Pick<ServiceProcess, 'stopSignal' | 'killTimeoutMs'>,
+  { table, send, onGone }: RunDeps,
+): ServiceRun {
   const { pid, started, limits } = record.process
   const leader = { pid, started }
   const tree: TreeIdentity = { runId: record.runId, leader, isChild }
@@ -71,7 +77,7 @@ export function createProcessRun(options: ProcessRunOptions): ServiceRun {
     await endDescendants()
     try {
       await output.finish(DRAIN_MS)
-      onGone()
+      onGone(record.id)
     } catch {
       // The disk may be read-only by now. The record that stays is checked before the next start.
     }

@@ -21,31 +21,56 @@ export interface TreeIdentity {
 
 const isLive = ({ ended }: ProcessEntry): boolean => !ended
 
+/** The processes of a snapshot by what `findTree` asks for, so that many services together read the snapshot once. */
+interface SnapshotIndex {
+  readonly markers: ReadonlyMap<string | undefined, readonly ProcessEntry[]>
+  readonly groups: ReadonlyMap<number, readonly ProcessEntry[]>
+  readonly parents: ReadonlyMap<number, readonly ProcessEntry[]>
+}
+
+const indexes = new WeakMap<ProcessSnapshot, SnapshotIndex>()
+
+function indexOf(snapshot: ProcessSnapshot): SnapshotIndex {
+  const known = indexes.get(snapshot)
+  if (known) return known
+  const entries = [...snapshot.values()]
+  const index: SnapshotIndex = {
+    markers: groupBy(entries, ({ marker }) => marker),
+    groups: groupBy(entries, ({ group }) => group),
+    parents: groupBy(entries, ({ parent }) => parent),
+  }
+  indexes.set(snapshot, index)
+  return index
+}
+
+function groupBy<Key>(entries: readonly ProcessEntry[], keyOf: (entry: ProcessEntry) => Key): ReadonlyMap<Key, ProcessEntry[]> {
+  const groups = new Map<Key, ProcessEntry[]>()
+  for (const entry of entries) {
+    const group = groups.get(keyOf(entry))
+    if (group) group.push(entry)
+    else groups.set(keyOf(entry), [entry])
+  }
+  return groups
+}
+
 /**
  * The processes of a run that have not exited: those with its marker, and those below the leader or in its group, which
  * may have emptied their environment.
  */
 export function findTree(snapshot: ProcessSnapshot, { runId, leader, isChild }: TreeIdentity): readonly ProcessEntry[] {
+  const { markers, groups, parents } = indexOf(snapshot)
   const atLeader = leader && snapshot.get(leader.pid)
   const isLeader = atLeader !== undefined && atLeader.started === leader?.started
   // While a group exists the system gives its number to no new process, so a group without its leader is still ours.
   const group = isLeader || (isChild && !atLeader) ? leader?.pid : undefined
-  const own = new Set<number>()
-  for (const entry of snapshot.values()) {
-    const isAnotherRun = entry.marker !== undefined && entry.marker !== runId
-    if (entry.marker === runId || (entry.group === group && !isAnotherRun)) own.add(entry.pid)
+  const isOfAnotherRun = ({ marker }: ProcessEntry) => marker !== undefined && marker !== runId
+  const inGroup = group === undefined ? [] : (groups.get(group) ?? [])
+  const own = new Set([...(markers.get(runId) ?? []), ...inGroup.filter((entry) => !isOfAnotherRun(entry))])
+  // A set is read to its end, also what is added meanwhile.
+  for (const { pid } of own) {
+    for (const child of parents.get(pid) ?? []) if (!isOfAnotherRun(child)) own.add(child)
   }
-  addDescendants(snapshot, own, runId)
-  return [...own].flatMap((pid) => snapshot.get(pid) ?? []).filter(isLive)
-}
-
-function addDescendants(snapshot: ProcessSnapshot, own: Set<number>, runId: string): void {
-  for (let before = -1; before !== own.size; ) {
-    before = own.size
-    for (const { pid, parent, marker } of snapshot.values()) {
-      if (own.has(parent) && (marker === undefined || marker === runId)) own.add(pid)
-    }
-  }
+  return [...own].filter(isLive)
 }
 
 /**
