@@ -5,6 +5,7 @@ import { expect, onTestFinished, test } from 'vitest'
 import { findProcessFacts } from '../../src/system/processes.ts'
 import { readServerFile } from '../../src/system/server-file.ts'
 import { send } from '../server/running-server.ts'
+import { endLeftProcesses } from '../support/left-processes.ts'
 import { type CommandLineResult, createCommandLine } from './command-line.ts'
 
 const TIMEOUT = { timeout: 240_000 }
@@ -26,6 +27,8 @@ function createFolder() {
     if (server) await run(['down', '--timeout', '10000'])
     await run(['down', '--orphans'])
     remove()
+    // Whatever runs from this folder has it as its home.
+    expect(await endLeftProcesses('HOME', directory), 'processes left behind').toEqual([])
   })
   const up = (...words: string[]) => run(['up', '--simulate', '--database', 'memory://', '--port', '0', '--json', ...words])
   const programOf = async (): Promise<number> => JSON.parse((await run(['show', 'lasting', '--json'])).stdout).process.pid

@@ -1,7 +1,7 @@
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, afterEach, expect, test } from 'vitest'
-import { createProcessTable } from '../../src/system/process-table.ts'
+import { endLeftProcesses } from '../support/left-processes.ts'
 import { createCommandLine } from './command-line.ts'
 
 const commandLine = createCommandLine()
@@ -11,11 +11,7 @@ const TIMEOUT_MS = 120_000
 const env = { TMPDIR: directory }
 
 afterEach(async () => {
-  const left = [...(await createProcessTable('HOME').read()).values()].filter(
-    ({ marker, ended }) => marker === directory && !ended,
-  )
-  for (const { pid } of left) process.kill(pid, 'SIGKILL')
-  expect(left, 'processes left behind').toEqual([])
+  expect(await endLeftProcesses('HOME', directory), 'processes left behind').toEqual([])
   expect(readdirSync(directory).filter((name) => name.startsWith('polyphony-demo-'))).toEqual([])
 })
 afterAll(() => commandLine.remove())

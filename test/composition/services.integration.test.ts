@@ -1,15 +1,21 @@
+import { randomUUID } from 'node:crypto'
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
 import type { Polyphony } from '../../src/polyphony.ts'
 import { isProcessRunning } from '../../src/system/processes.ts'
+import { endLeftProcesses } from '../support/left-processes.ts'
 import { openTestPolyphony } from '../support/polyphony.ts'
 
 const opened: Polyphony[] = []
 const folders: string[] = []
+/** Every program of the tests inherits this variable. */
+const WORLD = 'POLYPHONY_TEST_WORLD'
+const world = randomUUID()
 afterEach(async () => {
   for (const polyphony of opened.splice(0)) await polyphony.close()
+  expect(await endLeftProcesses(WORLD, world), 'processes left behind').toEqual([])
   for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true })
 })
 
@@ -24,8 +30,10 @@ async function open(files: Readonly<Record<string, string>>, settings: object = 
   }
   const lines: string[] = []
   const write = (message: string, facts?: object) => void lines.push(`${message} ${JSON.stringify(facts)}`)
+  process.env[WORLD] = world
+  const environment = { inherit: ['PATH', WORLD] }
   const polyphony = await openTestPolyphony({
-    services: { dir, dataDir: join(root, 'data'), health: { startIntervalMs: 20 }, ...settings },
+    services: { dir, dataDir: join(root, 'data'), health: { startIntervalMs: 20 }, environment, ...settings },
     logger: { error: write, warn: write, info: write, debug: write },
   })
   opened.push(polyphony)

@@ -29,6 +29,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { findProcessFacts } from '../../src/system/processes.ts'
 import { createCommandLine } from '../cli/command-line.ts'
 import { send } from '../server/running-server.ts'
+import { endLeftProcesses } from '../support/left-processes.ts'
 
 const TIMEOUT = 120_000
 const hasPython = spawnSync('python3', ['--version']).status === 0
@@ -100,6 +101,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await run('down', '--orphans')
   commandLine.remove()
+  expect(await endLeftProcesses('HOME', directory), 'processes left behind').toEqual([])
 }, TIMEOUT)
 
 test(

@@ -9,7 +9,7 @@ import type { FlowExecutionResult } from '../../src/domain/execution/flow-result
 import type { ExecuteFlowOptions } from '../../src/orchestrator/service-options.ts'
 import type { Polyphony } from '../../src/polyphony.ts'
 import type { ServiceInput } from '../../src/services/service.ts'
-import { createProcessTable } from '../../src/system/process-table.ts'
+import { endLeftProcesses, findProcesses } from '../support/left-processes.ts'
 import { openTestPolyphony } from '../support/polyphony.ts'
 
 /** Every process of a test has this variable in its environment. */
@@ -26,8 +26,6 @@ export function createModelServers(config: PolyphonyConfigInput = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'polyphony-models-'))
   const program = join(folder, 'model-server.mjs')
   writeFileSync(program, MODEL_SERVER)
-  const table = createProcessTable(WORLD)
-  const processes = async () => [...(await table.read()).values()].filter(({ marker, ended }) => marker === world && !ended)
 
   /** The service of a model server, which any part may replace. */
   const serverOf = (id: string, more: Partial<ServiceInput> = {}, { chunkMs = 1, words = 3 }: ModelServerOptions = {}) => ({
@@ -54,7 +52,7 @@ export function createModelServers(config: PolyphonyConfigInput = {}) {
     services,
     serverOf,
     writeFile,
-    processes,
+    processes: () => findProcesses(WORLD, world),
     async open(more: PolyphonyConfigInput = {}): Promise<Polyphony> {
       const polyphony = await openTestPolyphony({ services, retry: { baseDelayMs: 20 }, ...config, ...more })
       opened.push(polyphony)
@@ -72,8 +70,7 @@ export function createModelServers(config: PolyphonyConfigInput = {}) {
     },
     async end(): Promise<number> {
       for (const polyphony of opened) await polyphony.close()
-      const left = await processes()
-      for (const { pid } of left) process.kill(pid, 'SIGKILL')
+      const left = await endLeftProcesses(WORLD, world)
       rmSync(folder, { recursive: true, force: true })
       return left.length
     },
