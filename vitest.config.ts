@@ -12,7 +12,7 @@ const SHORT_SYSTEM = [
 ]
 /** Of the storms: those that have fewer cases in their short form. The others take their time whatever their number of cases. */
 const SHORT_STORM = [
-  'test/**/{api-chaos,boundaries,database-restarts,graph-kills,hostile-definitions,malformed-frames,matrix,policy-canaries,provenance,service-kills,service-logs,shared-budgets,tool-kills}.storm.test.ts',
+  'test/**/{api-chaos,boundaries,database-restarts,graph-kills,hostile-definitions,malformed-frames,matrix,policy-canaries,provenance,service-fleet,service-kills,service-logs,service-stops,shared-budgets,tool-kills}.storm.test.ts',
 ]
 
 // A storm is repeated with the seed that it printed. The short form always has the same one, so that what it finds was brought by a change.

@@ -4,7 +4,7 @@ import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import { termsOf } from '../../src/services/bodies.ts'
 import { createProcessWorld, type ProcessWorld, programPath, until } from './process-world.ts'
 import { openServiceWorld } from './service-world.ts'
-import { endSupervisors, startSupervisor } from './supervisor-process.ts'
+import { endSupervisors, leaveRuns } from './supervisor-process.ts'
 
 let world: ProcessWorld
 beforeEach(() => {
@@ -20,17 +20,12 @@ const definitionOf = (id: string, more: object = {}) =>
 const pidsOf = async () => (await world.processes()).map(({ pid }) => pid).toSorted((one, other) => one - other)
 
 /** Leaves a run of each service behind, as a supervisor does that is killed. */
-async function leave(...ids: readonly string[]): Promise<readonly (number | undefined)[]> {
-  return leaveRunsOf(...ids.map((id) => definitionOf(id)))
-}
-
-async function leaveRunsOf(...definitions: readonly ReturnType<typeof definitionOf>[]): Promise<readonly (number | undefined)[]> {
-  const services = definitions.map((one) => world.serviceOf([programPath('lasting.sh')], { id: one.id, ...termsOf(one) }))
-  const supervisor = startSupervisor({ dataDir: world.dataDir, services })
-  const report = await supervisor.reported
-  await supervisor.kill()
-  return report?.type === 'up' ? report.pids : []
-}
+const leaveRunsOf = (...definitions: readonly ReturnType<typeof definitionOf>[]) =>
+  leaveRuns(
+    world.dataDir,
+    definitions.map((one) => world.serviceOf([programPath('lasting.sh')], { id: one.id, ...termsOf(one) })),
+  )
+const leave = (...ids: readonly string[]) => leaveRunsOf(...ids.map((id) => definitionOf(id)))
 
 test('a start adopts the run of its own service only; that of a service whose file is read later lives and is adopted then', async () => {
   const [a, b] = await leave('a', 'b')

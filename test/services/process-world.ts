@@ -10,10 +10,18 @@ import { createProcessDriver, type ProcessDriverOptions } from '../../src/servic
 import type { ProcessDriver } from '../../src/services/process-driver.ts'
 import type { ServiceRun } from '../../src/services/service-driver.ts'
 import { createProcessTable } from '../../src/system/process-table.ts'
+import { endLeftProcesses } from '../support/left-processes.ts'
 
 /** Every process of a test has this variable in its environment. */
 const WORLD = 'POLYPHONY_TEST_WORLD'
 const GUARD_MS = 30_000
+
+/** The command of a Node program of the tests. */
+export const nodeProgram = (name: string, ...args: string[]): readonly [string, ...string[]] => [
+  process.execPath,
+  programPath(name),
+  ...args,
+]
 
 export const programPath = (name: string): string => fileURLToPath(new URL(`./programs/${name}`, import.meta.url))
 
@@ -36,13 +44,17 @@ export function createProcessWorld() {
   const drivers: ProcessDriver[] = []
   const table = createProcessTable(WORLD)
 
-  const processes = async () => {
+  /** Processes of the test; with `group` also those of that group, which may have emptied their environment. */
+  const processes = async (group?: number) => {
     const snapshot = await table.read()
-    return [...snapshot.values()].filter(({ marker, ended }) => marker === world && !ended)
+    return [...snapshot.values()].filter((entry) => !entry.ended && (entry.marker === world || entry.group === group))
   }
+  const environment = { PATH: process.env.PATH ?? '', [WORLD]: world }
 
   return {
     dataDir,
+    /** By which the test finds its processes again. */
+    environment,
     processes,
     openDriver(options: Partial<ProcessDriverOptions> = {}): ProcessDriver {
       const driver = createProcessDriver({
@@ -65,7 +77,7 @@ export function createProcessWorld() {
         definitionHash: 'hash',
         ...more,
         command,
-        environment: { PATH: process.env.PATH ?? '', ...more.environment, [WORLD]: world },
+        environment: { ...environment, ...more.environment },
       }
     },
     /** Starts the service and resolves with the lines that it writes. */
@@ -84,12 +96,22 @@ export function createProcessWorld() {
         const found = await processes()
         return found.length === 0 && found
       }).catch(processes)
-      for (const { pid } of left) process.kill(pid, 'SIGKILL')
+      if (left.length > 0) await endLeftProcesses(WORLD, world)
       for (const driver of drivers) await driver.close()
       rmSync(join(dataDir, '..'), { recursive: true, force: true })
       expect(left.map(({ pid }) => pid)).toEqual([])
     },
   }
+}
+
+/** Follows the log of a service for so many lines. */
+export async function readLines(driver: ProcessDriver, id: string, count: number): Promise<readonly string[]> {
+  const lines: string[] = []
+  for await (const { text } of driver.logs(id, { lines: 10_000_000, follow: true })) {
+    lines.push(text)
+    if (lines.length === count) break
+  }
+  return lines
 }
 
 export type ProcessWorld = ReturnType<typeof createProcessWorld>

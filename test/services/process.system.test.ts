@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { isPortFree } from '../../src/system/ports.ts'
 import { createProcessTable } from '../../src/system/process-table.ts'
-import { createProcessWorld, type ProcessWorld, programPath, stopRun, until } from './process-world.ts'
+import { createProcessWorld, nodeProgram, type ProcessWorld, programPath, stopRun, until } from './process-world.ts'
 
 let world: ProcessWorld
 beforeEach(() => {
@@ -15,11 +15,6 @@ beforeEach(() => {
 afterEach(() => world.close())
 
 const signal = new AbortController().signal
-const node = (program: string, ...args: string[]): readonly [string, ...string[]] => [
-  process.execPath,
-  programPath(program),
-  ...args,
-]
 const sh = (script: string): readonly [string, ...string[]] => ['sh', '-c', script]
 
 test('a program runs in its directory with its environment only, its arguments unread by a shell', async () => {
@@ -125,7 +120,7 @@ test('children of a leader that crashed are ended before the run counts as ended
   const driver = world.openDriver()
   const port = await driver.allocatePort()
   for (let start = 0; start < 3; start++) {
-    const service = world.serviceOf(node('leader-dies.mjs'), { port, environment: { PORT: String(port) } })
+    const service = world.serviceOf(nodeProgram('leader-dies.mjs'), { port, environment: { PORT: String(port) } })
     const { run, lines } = await world.start(driver, service)
     expect(await run.ended).toMatchObject({ code: 1 })
     expect(lines).toContain('the child listens')
@@ -156,7 +151,7 @@ test('a port that another program has is refused before the start, with its pid'
   await new Promise<void>((resolve) => foreign.listen(0, '127.0.0.1', resolve))
   const address = foreign.address()
   const port = typeof address === 'object' && address ? address.port : 0
-  const service = world.serviceOf(node('listener.mjs'), { port, environment: { PORT: String(port) } })
+  const service = world.serviceOf(nodeProgram('listener.mjs'), { port, environment: { PORT: String(port) } })
   await expect(world.start(driver, service)).rejects.toMatchObject({
     code: 'SERVICE_PORT_TAKEN',
     details: { port, pid: process.pid },
@@ -171,7 +166,10 @@ test('20 services that ask for a port at once get 20 different ones, and all lis
   expect(new Set(ports).size).toBe(20)
   const started = await Promise.all(
     ports.map((port, index) =>
-      world.start(driver, world.serviceOf(node('listener.mjs'), { id: `s${index}`, port, environment: { PORT: String(port) } })),
+      world.start(
+        driver,
+        world.serviceOf(nodeProgram('listener.mjs'), { id: `s${index}`, port, environment: { PORT: String(port) } }),
+      ),
     ),
   )
   await Promise.all(started.map(({ ready }) => ready()))
@@ -181,7 +179,7 @@ test('20 services that ask for a port at once get 20 different ones, and all lis
 test('memory of the whole tree is summed, and a leak meets a limit of the system', async () => {
   const driver = world.openDriver()
   const memoryBytes = 256 * 1_024 * 1_024
-  const { run } = await world.start(driver, world.serviceOf(node('leak.mjs'), { limits: { memoryBytes } }))
+  const { run } = await world.start(driver, world.serviceOf(nodeProgram('leak.mjs'), { limits: { memoryBytes } }))
   expect(run.process?.limits).toEqual({ memory: 'rlimit+sampled', cpu: 'none' })
   let peak = 0
   let hasEnded = false
@@ -189,21 +187,20 @@ test('memory of the whole tree is summed, and a leak meets a limit of the system
     hasEnded = true
   })
   while (!hasEnded) {
-    peak = Math.max(peak, (await run.usage?.())?.memoryBytes ?? 0)
-    await new Promise((resolve) => setTimeout(resolve, 20))
+    peak = Math.max(peak, (await run.usage?.(0))?.memoryBytes ?? 0)
   }
   expect((await run.ended).code).not.toBe(0)
   expect(peak).toBeLessThan(2.2 * memoryBytes)
 
-  const split = await world.start(driver, world.serviceOf(node('leak.mjs', '4'), { limits: { memoryBytes } }))
-  await until('the sum passes the limit', async () => ((await split.run.usage?.())?.memoryBytes ?? 0) > memoryBytes)
+  const split = await world.start(driver, world.serviceOf(nodeProgram('leak.mjs', '4'), { limits: { memoryBytes } }))
+  await until('the sum passes the limit', async () => ((await split.run.usage?.(0))?.memoryBytes ?? 0) > memoryBytes)
   expect((await split.run.usage?.())?.processes).toBe(5)
   await split.run.kill()
 })
 
 test('a limit of processor time lowers the priority, and use is reported', async () => {
   const driver = world.openDriver()
-  const { run, ready } = await world.start(driver, world.serviceOf(node('busy.mjs'), { limits: { cpuPercent: 25 } }))
+  const { run, ready } = await world.start(driver, world.serviceOf(nodeProgram('busy.mjs'), { limits: { cpuPercent: 25 } }))
   expect(run.process?.limits).toEqual({ memory: 'none', cpu: 'priority' })
   await ready()
   expect(getPriority(run.process?.pid)).toBe(10)

@@ -8,13 +8,15 @@ import { createServiceCalls } from '../../src/services/calls/service-calls.ts'
 import { createInProcessDriver } from '../../src/services/drivers/in-process.ts'
 import { createRemoteDriver } from '../../src/services/drivers/remote.ts'
 import { createAddressRule } from '../../src/services/network/address-rule.ts'
-import { createPinnedRequest } from '../../src/services/network/pinned-request.ts'
+import { createPinnedRequest, type PinnedRequest } from '../../src/services/network/pinned-request.ts'
 import type { ProcessDriver } from '../../src/services/process-driver.ts'
 import { createServices } from '../../src/services/registry.ts'
 
 export interface ServiceWorldOptions {
   /** Driver of programs; default: none can be started. */
   readonly process?: ProcessDriver
+  /** Called with the outcome of every probe over HTTP. */
+  readonly onProbe?: (ok: boolean) => void
   readonly settings?: Parameters<typeof servicesSettingsSchema.parse>[0]
   readonly files?: { readonly services: readonly ServiceDefinition[]; readonly problems: readonly OrchestratorError[] }
 }
@@ -29,6 +31,7 @@ const QUICK = {
 /** Services of this process and remote ones, with short waits. The test closes them. */
 export function openServiceWorld({
   process: programs,
+  onProbe,
   settings = {},
   files = { services: [], problems: [] },
 }: ServiceWorldOptions = {}) {
@@ -36,7 +39,17 @@ export function openServiceWorld({
   const events: NewEvent[] = []
   const listeners = new Set<() => void>()
   const rule = createAddressRule({ origins: parsed.registration.origins })
-  const request = createPinnedRequest(rule)
+  const pinned = createPinnedRequest(rule)
+  const request: PinnedRequest = async (...given) => {
+    try {
+      const answer = await pinned(...given)
+      onProbe?.(answer.status === 200)
+      return answer
+    } catch (error) {
+      onProbe?.(false)
+      throw error
+    }
+  }
   const publish = (event: NewEvent) => {
     events.push(event)
     for (const listener of [...listeners]) listener()

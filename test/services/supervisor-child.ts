@@ -15,7 +15,13 @@ export interface SupervisorTask {
 }
 
 export type SupervisorReport =
-  | { readonly type: 'up'; readonly left: readonly Omit<LeftRun, 'run'>[]; readonly pids: readonly (number | undefined)[] }
+  | {
+      readonly type: 'up'
+      readonly left: readonly Omit<LeftRun, 'run'>[]
+      /** Milliseconds in which all that was left was ended or adopted. */
+      readonly adoptionMs: number
+      readonly pids: readonly (number | undefined)[]
+    }
   | { readonly type: 'refused'; readonly code: unknown; readonly pid: unknown }
 
 async function supervise({ dataDir, services, diesAtSpawn }: SupervisorTask): Promise<SupervisorReport> {
@@ -26,7 +32,9 @@ async function supervise({ dataDir, services, diesAtSpawn }: SupervisorTask): Pr
     ...(diesAtSpawn && { onSpawned: () => process.kill(process.pid, 'SIGKILL') }),
   })
   try {
+    const sinceMs = performance.now()
     const left = await driver.adopt((id) => services.find((service) => service.id === id))
+    const adoptionMs = performance.now() - sinceMs
     const runs = await Promise.all(
       services.map((service) => {
         const found = left.find(({ id }) => id === service.id)
@@ -37,6 +45,7 @@ async function supervise({ dataDir, services, diesAtSpawn }: SupervisorTask): Pr
     return {
       type: 'up',
       left: left.map(({ id, outcome }) => ({ id, outcome })),
+      adoptionMs,
       pids: runs.map((run) => run.process?.pid),
     }
   } catch (error) {

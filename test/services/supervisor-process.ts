@@ -1,11 +1,25 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { createRequire } from 'node:module'
-import { fileURLToPath, pathToFileURL } from 'node:url'
+import { fileURLToPath } from 'node:url'
+import { buildSync } from 'esbuild'
 import type { SupervisorReport, SupervisorTask } from './supervisor-child.ts'
 
-const LOADER = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href
 const SCRIPT = fileURLToPath(new URL('./supervisor-child.ts', import.meta.url))
+
+let bundle: string | undefined
+
+/** The supervisor as one module: with a loader of TypeScript every start would take ten times as long. */
+function bundleSupervisor(): string {
+  bundle ??= buildSync({
+    entryPoints: [SCRIPT],
+    bundle: true,
+    write: false,
+    platform: 'node',
+    format: 'esm',
+    conditions: ['source'],
+  }).outputFiles[0]?.text
+  return bundle ?? ''
+}
 
 const alive = new Set<ChildProcess>()
 
@@ -20,9 +34,12 @@ export interface SupervisorProcess {
 
 /** Starts a supervisor in a process of its own, which a test can kill. */
 export function startSupervisor(task: SupervisorTask): SupervisorProcess {
-  const child = spawn(process.execPath, ['--conditions=source', '--import', LOADER, SCRIPT, JSON.stringify(task)], {
-    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  const child = spawn(process.execPath, ['--input-type=module', '-', JSON.stringify(task)], {
+    stdio: ['pipe', 'inherit', 'inherit', 'ipc'],
   })
+  // A supervisor that is killed at once does not read its code.
+  child.stdin?.on('error', () => {})
+  child.stdin?.end(bundleSupervisor())
   alive.add(child)
   const ended = once(child, 'exit').then(() => alive.delete(child))
   const message = new Promise<SupervisorReport>((resolve) => child.once('message', (report: SupervisorReport) => resolve(report)))
@@ -35,6 +52,15 @@ export function startSupervisor(task: SupervisorTask): SupervisorProcess {
       await ended
     },
   }
+}
+
+/** Leaves runs of the services behind, as a supervisor does that is killed. Resolves with the ids of their processes. */
+export async function leaveRuns(dataDir: string, services: SupervisorTask['services']): Promise<readonly number[]> {
+  const supervisor = startSupervisor({ dataDir, services })
+  const report = await supervisor.reported
+  await supervisor.kill()
+  if (report?.type !== 'up') throw new Error('the supervisor did not start')
+  return report.pids.flatMap((pid) => pid ?? [])
 }
 
 /** Kills every supervisor that is left. */

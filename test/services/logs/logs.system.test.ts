@@ -2,7 +2,7 @@ import { readFileSync, statSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { LogLine } from '../../../src/services/service.ts'
-import { createProcessWorld, type ProcessWorld, programPath, stopRun, until } from '../process-world.ts'
+import { createProcessWorld, nodeProgram, type ProcessWorld, stopRun, until } from '../process-world.ts'
 
 let world: ProcessWorld
 beforeEach(() => {
@@ -10,11 +10,6 @@ beforeEach(() => {
 })
 afterEach(() => world.close())
 
-const node = (program: string, ...args: string[]): readonly [string, ...string[]] => [
-  process.execPath,
-  programPath(program),
-  ...args,
-]
 const logPath = (id = 'one', suffix = '') => join(world.dataDir, 'logs', `${id}.log${suffix}`)
 async function collect(lines: AsyncIterable<LogLine>): Promise<LogLine[]> {
   const all: LogLine[] = []
@@ -25,7 +20,7 @@ async function collect(lines: AsyncIterable<LogLine>): Promise<LogLine[]> {
 test('the file holds what was written byte for byte; what is shown is valid and cut', async () => {
   const longest = 1_000_000
   const driver = world.openDriver()
-  const { run, lines } = await world.start(driver, world.serviceOf(node('hostile-output.mjs', String(longest))))
+  const { run, lines } = await world.start(driver, world.serviceOf(nodeProgram('hostile-output.mjs', String(longest))))
   await run.ended
   const expected = Buffer.concat([
     Buffer.alloc(longest, 'y'),
@@ -42,7 +37,7 @@ test('the file holds what was written byte for byte; what is shown is valid and 
 test('a flood is kept within its files with its last line, and the service ends by itself', async () => {
   const maxBytes = 1_000_000
   const driver = world.openDriver({ logs: { maxBytes, keep: 2 } })
-  const { run } = await world.start(driver, world.serviceOf(node('flood.mjs', String(20_000_000))))
+  const { run } = await world.start(driver, world.serviceOf(nodeProgram('flood.mjs', String(20_000_000))))
   expect(await run.ended).toMatchObject({ code: 0 })
   const sizes = ['', '.1', '.2'].map((suffix) => statSync(logPath('one', suffix)).size)
   expect(Math.max(...sizes)).toBeLessThanOrEqual(maxBytes)
@@ -59,7 +54,7 @@ test('a full disk costs lines and not the service, and writing resumes', async (
       return writeSync(fd, bytes)
     },
   })
-  const { run, lines, ready } = await world.start(driver, world.serviceOf(node('numbers.mjs', '500')))
+  const { run, lines, ready } = await world.start(driver, world.serviceOf(nodeProgram('numbers.mjs', '500')))
   await ready()
   isFull = true
   await until('bytes are dropped', () => dropped.length > 0)
@@ -76,7 +71,7 @@ test('a full disk costs lines and not the service, and writing resumes', async (
 
 test('a log is streamed while it is written, through rotations, until the signal aborts', async () => {
   const driver = world.openDriver({ logs: { maxBytes: 20_000, keep: 5 } })
-  const { run } = await world.start(driver, world.serviceOf(node('numbers.mjs', '1000')))
+  const { run } = await world.start(driver, world.serviceOf(nodeProgram('numbers.mjs', '1000')))
   const abort = new AbortController()
   const numbers: number[] = []
   for await (const { text } of driver.logs('one', { lines: 0, follow: true, signal: abort.signal })) {

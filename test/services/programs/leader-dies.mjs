@@ -1,4 +1,5 @@
-// Its child listens on the port PORT and holds the pipe; the leader ends with 1 when the child listens.
+// Its child listens on the port PORT and holds the pipe; the leader ends with 1 when the child listens,
+// after a line with the time.
 import { spawn } from 'node:child_process'
 
 const listener =
@@ -6,5 +7,6 @@ const listener =
 const child = spawn(process.execPath, ['-e', listener], { stdio: ['ignore', 'pipe', 'inherit'] })
 child.stdout.once('data', () => {
   process.stdout.write('the child listens\n')
+  process.stdout.write(`${Date.now()}\n`)
   process.exit(1)
 })
