@@ -7,7 +7,9 @@ import { createMachineWorld, SETTINGS } from './machine-world.ts'
 const error = { code: 'SERVICE_START_FAILED', message: 'no such program' } as const
 
 describe('the state machine of a service', () => {
-  test('10,000 random histories never have two runs, obey no old timer, and always find a way out of their state', () => {
+  test('10,000 random histories never have two runs, obey no old timer, and always find a way out of their state', {
+    timeout: 300_000,
+  }, () => {
     const kinds = [
       'start',
       'stop',
