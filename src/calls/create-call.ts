@@ -3,6 +3,7 @@ import { untilAborted } from '../async/until-aborted.ts'
 import type { PoolSettings } from '../config/pools/pool-settings.ts'
 import type { ModelResponse } from '../domain/execution/model-call.ts'
 import { plausibleUsage } from '../domain/execution/usage.ts'
+import type { CallOrigin } from '../domain/tools/call-origin.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { type AnswerCacheDeps, answerCache } from './answers/answer-cache.ts'
 import { sharedBeginnings } from './answers/shared-beginning.ts'
@@ -30,6 +31,7 @@ export interface AttemptOptions {
   readonly onVoid?: () => void
   readonly onActivity?: () => void
   readonly account?: number
+  readonly origin?: CallOrigin
 }
 
 export interface CallDeps extends LedgerDeps, Pick<RateLimitDeps, 'ratesOf' | 'loadProvider' | 'sharedRates' | 'warn' | 'gates'> {
@@ -135,9 +137,9 @@ const send = ({ attempt, isSimulated }: CallDeps): AttemptCall => {
   }
   return (request, context) => {
     const { signal, onDelta, onReasoning, onActivity } = context
-    const { account } = request
+    const { account, origin } = request
     const onVoid = onDelta && (() => void (signal.aborted || notifyVoid(request, context)))
-    return untilAborted(start(request, { signal, onDelta, onReasoning, onVoid, onActivity, account }), signal).then(
+    return untilAborted(start(request, { signal, onDelta, onReasoning, onVoid, onActivity, account, origin }), signal).then(
       (answer) => toCallResponse(answer, request, isSimulated?.(request.provider) ?? false, context),
       (error) => {
         if (signal.aborted) throw signal.reason

@@ -17,6 +17,7 @@ import { createMinCachedTokens } from '../providers/models/min-cached-tokens.ts'
 import { createModelNames } from '../providers/models/model-names.ts'
 import { createPriceBook, createPricingLookup } from '../providers/models/prices.ts'
 import { createOperationLists } from '../providers/operation-lists.ts'
+import type { ProviderInfo } from '../providers/provider.ts'
 import { createProviderService } from '../providers/registry.ts'
 import type { ProviderCalls } from '../services/provider-calls.ts'
 import { createAnswerCache } from './answers/create-answer-cache.ts'
@@ -67,9 +68,7 @@ export function createModels(config: LoadedConfig, { sharedRates, warn, recordin
 
   const call = createCall({
     attempt: (request, attempt) =>
-      providers
-        .get(request.provider)
-        .then((provider) => provider.generate(toModelRequest(request), { ...attempt, origin: request.origin })),
+      providers.get(request.provider).then((provider) => provider.generate(toModelRequest(request), attempt)),
     price: recording ? recording.wrapPrice(price) : price,
     worstCaseUsd: (provider, ...request) => prices.worstCase(pricingOf(provider), ...request),
     isSimulated,
@@ -84,7 +83,8 @@ export function createModels(config: LoadedConfig, { sharedRates, warn, recordin
     ...chosen,
   })
 
-  const inHouse = new Set(providers.list().flatMap((info) => (info.inHouse ? [info.id] : [])))
+  const inProcess = new Set(idsOf(providers.list().filter((info) => info.inProcess)))
+  const inHouse = new Set(idsOf(providers.list().filter((info) => info.inHouse)))
   const { baseDelayMs } = { ...config.retry, ...(recording?.isReplay && { baseDelayMs: 0 }) }
   const operationsOf: FindOperations = createOperationLists(providers.get, { baseDelayMs })
 
@@ -96,7 +96,7 @@ export function createModels(config: LoadedConfig, { sharedRates, warn, recordin
     backing,
     simulator,
     sharing: createSharingRules({
-      isInProcess: (id) => providers.list().some((info) => info.id === id && info.inProcess === true),
+      isInProcess: (id) => inProcess.has(id),
       isInHouse: (id) => backing.isInHouse(id) || inHouse.has(id),
     }),
     prices,
@@ -116,6 +116,8 @@ export function createModels(config: LoadedConfig, { sharedRates, warn, recordin
     estimate: createCallEstimate({ price, isSimulated }),
   }
 }
+
+const idsOf = (infos: readonly ProviderInfo[]): readonly string[] => infos.map(({ id }) => id)
 
 export type Models = ReturnType<typeof createModels>
 

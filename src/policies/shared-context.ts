@@ -1,7 +1,7 @@
 import { SharingDeniedError } from '../domain/execution/sharing-denied.ts'
 import { describeDenial } from '../domain/users/origins.ts'
 import type { DataSharingPolicy, Origin, SharingDecision } from '../domain/users/sharing.ts'
-import type { ContextItem, DecideSharing, SharedContext, SharedContextRequest, SharingRules } from './policy.ts'
+import type { ContextItem, DecideSharing, SharedContext, SharedContextRequest, SharingItem, SharingRules } from './policy.ts'
 import { fitTokens } from './token-limit.ts'
 
 export interface SharingRulesOptions {
@@ -22,30 +22,44 @@ interface Ruling {
   readonly rule: string
 }
 
+const IN_PROCESS: Ruling = { allowed: true, rule: 'in_process' }
+const IN_HOUSE: Ruling = { allowed: true, rule: 'in_house' }
+const ORIGINAL_PROMPT: Ruling = { allowed: true, rule: 'original_prompt' }
+const OWN_OUTPUT: Ruling = { allowed: true, rule: 'own_output' }
+const NO_POLICY: Ruling = { allowed: false, rule: 'no_policy' }
+
+const DIRECT = { provenance: 'direct' } as const
+
 /** The rules by which context items are shared. They keep no state. */
 export function createSharingRules({
   isInProcess = () => false,
   isInHouse = () => false,
 }: SharingRulesOptions = {}): SharingRules {
-  const decideSharing: DecideSharing = ({ kind, name, from, madeFrom }, to, policy, provenance) => {
-    const isDirect = provenance === 'direct'
-    const decide = ({ allowed, rule }: Ruling, origin?: Origin): SharingDecision => {
-      const decision =
-        from === undefined ? { kind, piece: name, to, allowed, rule } : { kind, piece: name, from, to, allowed, rule }
-      if (origin) return { ...decision, origin }
-      return isDirect ? { ...decision, provenance } : decision
+  const decideSharing: DecideSharing = (item, to, policy, provenance) => {
+    const mark = provenance === 'direct' ? DIRECT : undefined
+    if (isInProcess(to)) return toDecision(item, to, IN_PROCESS, mark)
+    if (isInHouse(to)) return toDecision(item, to, IN_HOUSE, mark)
+    const ruling = decideOrigin(item, to, policy, isInProcess)
+    if (ruling.allowed && !mark && item.madeFrom) {
+      for (const origin of item.madeFrom) {
+        const further = decideOrigin(origin, to, policy, isInProcess)
+        if (!further.allowed) return toDecision(item, to, further, { origin })
+      }
     }
-    if (isInProcess(to)) return decide({ allowed: true, rule: 'in_process' })
-    if (isInHouse(to)) return decide({ allowed: true, rule: 'in_house' })
-    const ruling = decideOrigin({ kind, from }, to, policy, isInProcess)
-    if (!ruling.allowed || isDirect) return decide(ruling)
-    for (const origin of madeFrom ?? []) {
-      const further = decideOrigin(origin, to, policy, isInProcess)
-      if (!further.allowed) return decide(further, origin)
-    }
-    return decide(ruling)
+    return toDecision(item, to, ruling, mark)
   }
   return { decideSharing, shareContext: (request) => shareContext(request, decideSharing) }
+}
+
+/** `mark` is what the decision says beside its ruling: the origin that decided, or that only writers were asked about. */
+function toDecision(
+  { kind, name, from }: SharingItem,
+  to: string,
+  { allowed, rule }: Ruling,
+  mark: Pick<SharingDecision, 'origin' | 'provenance'> | undefined,
+): SharingDecision {
+  const decision = from === undefined ? { kind, piece: name, to, allowed, rule } : { kind, piece: name, from, to, allowed, rule }
+  return mark ? { ...decision, ...mark } : decision
 }
 
 /** Applies the user's policy to one kind of text of one writer. */
@@ -55,12 +69,12 @@ function decideOrigin(
   policy: DataSharingPolicy | undefined,
   isInProcess: (provider: string) => boolean,
 ): Ruling {
-  if (kind === 'original_prompt') return { allowed: true, rule: 'original_prompt' }
+  if (kind === 'original_prompt') return ORIGINAL_PROMPT
   const isOutput = kind === 'step_output' || kind === 'tool_result'
-  if (isOutput && from === to) return { allowed: true, rule: 'own_output' }
-  if (isOutput && from !== undefined && isInProcess(from)) return { allowed: true, rule: 'in_process' }
+  if (isOutput && from === to) return OWN_OUTPUT
+  if (isOutput && from !== undefined && isInProcess(from)) return IN_PROCESS
   // A policy for another provider permits nothing here.
-  if (!policy || policy.providerKey !== to) return { allowed: false, rule: 'no_policy' }
+  if (!policy || policy.providerKey !== to) return NO_POLICY
   if (isOutput) return { allowed: policy.allowCrossProviderContext, rule: 'allowCrossProviderContext' }
   const rule = kind === 'attachment' ? 'allowAttachments' : 'allowConversationHistory'
   if (!policy[rule]) return { allowed: false, rule }
