@@ -9,17 +9,16 @@ const NO_ORIGINS: readonly Origin[] = []
 export function joinOrigins(lists: readonly (readonly Origin[])[]): readonly Origin[] {
   const filled = lists.filter((list) => list.length > 0)
   if (filled.length <= 1) return filled[0] ?? NO_ORIGINS
-  const joined = new Map<string, Origin>()
+  // No set: there are few different origins, and a text of its own as the key of each would cost more than to compare.
+  const joined: Origin[] = []
   for (const list of filled) {
-    for (const origin of list) {
-      const key = originKey(origin)
-      if (!joined.has(key)) joined.set(key, origin)
-    }
+    for (const origin of list) if (!includesOrigin(joined, origin)) joined.push(origin)
   }
-  return [...joined.values()]
+  return joined
 }
 
-const originKey = ({ kind, from }: Origin): string => (from === undefined ? kind : `${kind} ${from}`)
+const includesOrigin = (origins: readonly Origin[], { kind, from }: Origin): boolean =>
+  origins.some((known) => known.kind === kind && known.from === from)
 
 export const toOrigin = (kind: ContextKind, from?: string): Origin => (from === undefined ? { kind } : { kind, from })
 
