@@ -120,12 +120,14 @@ export async function shareWithTarget(
   }
   if (readsMetadata) items.push(METADATA_ITEM)
   let onlyOwn = items.length === 0
-  const names = itemNames([...wanted.keys()])
+  const results = new Map<string, StepResult>()
   for (const [result, required] of wanted) {
+    const name = nameOf(result, wanted)
+    results.set(name, result)
     const { from, madeFrom } = outputItem(run, result, target.provider)
     items.push({
       kind: 'step_output',
-      name: names.get(result) ?? result.stepId,
+      name,
       from,
       madeFrom,
       text: result.output ?? '',
@@ -148,7 +150,7 @@ export async function shareWithTarget(
   const visible = attached.size === 0 ? [] : shared.visible.flatMap((item) => attached.get(item) ?? [])
   const files = visible.length === 0 ? NO_FILES : await filesForRequest(deps, task, visible)
   const decisions = isCut ? [...shared.decisions, cutHistory(target)] : shared.decisions
-  return { ...gather(shared, { history, names, heldElsewhere }), attached: files, decisions }
+  return { ...gather(shared, { history, results, heldElsewhere }), attached: files, decisions }
 }
 
 const cutHistory = ({ provider }: Target): SharingDecision => ({
@@ -171,20 +173,19 @@ const NO_HISTORY: ThreadHistory = { messages: [], isCut: false }
 
 interface Candidates {
   readonly history: readonly Message[]
-  readonly names: ReadonlyMap<StepResult, string>
+  readonly results: ReadonlyMap<string, StepResult>
   /** Notes on files that another vendor holds. */
   readonly heldElsewhere: readonly string[]
 }
 
 function gather(
   { visible, notes }: SharedContext,
-  { history: messages, names, heldElsewhere }: Candidates,
+  { history: messages, results, heldElsewhere }: Candidates,
 ): Pick<Shared, 'outputs' | 'history' | 'notes'> {
-  const byName = new Map([...names].map(([result, name]) => [name, result]))
   const outputs = new Map<StepResult, string>()
   const history: Message[] = []
   for (const { kind, name, text } of visible) {
-    const result = kind === 'step_output' ? byName.get(name) : undefined
+    const result = kind === 'step_output' ? results.get(name) : undefined
     const message = kind === 'conversation_history' ? messages.find((candidate) => candidate.id === name) : undefined
     if (result) outputs.set(result, text)
     else if (message) history.push({ ...message, content: text })
@@ -210,11 +211,9 @@ const attachmentItem = ({ name }: Attachment): ContextItem => ({ kind: 'attachme
 /** The template reads it itself, so that its text is not needed here. */
 const METADATA_ITEM: ContextItem = { kind: 'metadata', name: 'metadata', text: '', required: true }
 
-/** Names of results: the step's id, with the iteration if one step has several results. */
-const itemNames = (results: readonly StepResult[]): ReadonlyMap<StepResult, string> =>
-  new Map(
-    results.map((result) => {
-      const isOne = results.every((other) => other === result || other.stepId !== result.stepId)
-      return [result, isOne ? result.stepId : `${result.stepId}#${result.iteration}`]
-    }),
-  )
+/** Name of a result among all: the step's id, with the iteration if one step has several results. */
+function nameOf({ stepId, iteration }: StepResult, all: ReadonlyMap<StepResult, unknown>): string {
+  let count = 0
+  for (const other of all.keys()) if (other.stepId === stepId) count++
+  return count === 1 ? stepId : `${stepId}#${iteration}`
+}
