@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import {
   type AssistantMessage,
+  type ModelMessage,
   type ModelRequest,
   stableEndsOf,
   type ToolCall,
@@ -32,8 +33,7 @@ export function toCompletionMessages(request: ModelRequest, context: ChatMessage
   const { dialect } = context
   const marks = settings.cache !== 'off' && dialect.cacheMarks?.(model)
   const mark = marks ? { type: 'ephemeral', ...(typeof settings.cache === 'object' && { ttl: settings.cache.ttl }) } : undefined
-  const ends = (mark ? messages : []).flatMap((message) => stableEndsOf(message).map((end) => ({ message, end })))
-  const marked = ends.slice(1 - MAX_CACHE_MARKS)
+  const marked = mark ? lastStableEnds(messages) : undefined
   const sent: ForeignRecord[] = []
   /** Ids in turns that go back unchanged, whose results must have the same ids. */
   let keptIds: Set<string> | undefined
@@ -62,13 +62,19 @@ export function toCompletionMessages(request: ModelRequest, context: ChatMessage
     }
     flush()
     if (message.role === 'user') {
-      const own = marked.flatMap((one) => (one.message === message ? one.end : []))
+      const own = marked?.flatMap((one) => (one.message === message ? one.end : []))
       sent.push(toUserMessage(message, context, own, mark))
     } else sent.push(toAssistantMessage(message, request, context, keepId))
   }
   flush()
   return sent
 }
+
+/** The ends of stable beginnings that can be marked: the last ones, because the system prompt takes one mark. */
+const lastStableEnds = (messages: readonly ModelMessage[]) =>
+  messages.flatMap((message) => stableEndsOf(message).map((end) => ({ message, end }))).slice(1 - MAX_CACHE_MARKS)
+
+const NO_ENDS: readonly number[] = []
 
 const toText = (text: string, mark?: ForeignRecord): ForeignRecord => ({
   type: 'text',
@@ -79,7 +85,7 @@ const toText = (text: string, mark?: ForeignRecord): ForeignRecord => ({
 function toUserMessage(
   message: UserMessage,
   context: ChatMessagesContext,
-  ends: readonly number[],
+  ends: readonly number[] = NO_ENDS,
   mark: ForeignRecord | undefined,
 ): ForeignRecord {
   const { content, files } = message

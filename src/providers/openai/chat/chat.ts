@@ -11,7 +11,7 @@ import { addSearchResults, createSourceList } from '../sources.ts'
 import { toStatedCostUsd } from '../stated-cost.ts'
 import { createThinkSplitter, opensInPrompt, type ThinkSplit } from '../think-tags.ts'
 import { findFailure, findFirstChoice, hasFiltered, isTextType, toContentText } from './chat-events.ts'
-import { createReturnedTurn } from './returned-turn.ts'
+import { createReturnedTurn, holdsReasoning, type ReturnedTurn } from './returned-turn.ts'
 import { createToolCallReader, type ToolCallReader } from './tool-calls.ts'
 
 const DROPPED_OF_ANSWERS = ['prompt_filter_results', 'related_questions']
@@ -28,10 +28,10 @@ export function createChatReader(
 ): StreamedAnswer {
   const sources = createSourceList()
   const dropped = createDroppedKinds()
-  const turn = createReturnedTurn(dialect)
   /** Readers that most answers do without. */
   let toolCalls: ToolCallReader | undefined
   let media: MediaReader | undefined
+  let turn: ReturnedTurn | undefined
   /** Kinds of reasoning that are dropped unless the turn goes back with them. */
   let signed: Set<string> | undefined
   const thinking = dialect.thinkTags ? createThinkSplitter({ isOpenInPrompt: opensInPrompt(initial.model) }) : undefined
@@ -147,7 +147,10 @@ export function createChatReader(
 
   function readReasoning(message: ForeignRecord, isWhole: boolean): void {
     // A whole message after a stream repeats what its chunks held.
-    if (!(isWhole && reasoningText !== '')) turn.read(message)
+    if (!(isWhole && reasoningText !== '') && holdsReasoning(message)) {
+      turn ??= createReturnedTurn(dialect)
+      turn.read(message)
+    }
     const details = message.reasoning_details ? listOf(message.reasoning_details).map(recordOf) : NO_DETAILS
     for (const { type, signature } of details) {
       if (signature) signed = (signed ?? new Set()).add('signature')
@@ -243,6 +246,7 @@ export function createChatReader(
       type: 'function',
       function: { name, arguments: given },
     }))
+    turn ??= createReturnedTurn(dialect)
     const block = turn.toBlock({ text, reasoningText, plainCalls, signedCalls: toolCalls.listWithExtras() })
     return block && { provider: initial.provider, model: initial.model, blocks: [block] }
   }

@@ -24,6 +24,10 @@ export interface ReturnedTurn {
   }): ForeignRecord | undefined
 }
 
+/** Whether a message holds reasoning of which `ReturnedTurn` takes note. Most hold none. */
+export const holdsReasoning = (message: ForeignRecord): boolean =>
+  TEXT_FIELDS.some((name) => message[name]) || LIST_FIELDS.some((name) => message[name])
+
 export function createReturnedTurn({ returnsReasoning = 'fields' }: ChatDialect): ReturnedTurn {
   let textFields: Set<string> | undefined
   let lists: Map<string, Record<string, unknown>[]> | undefined
