@@ -23,7 +23,7 @@ interface Ruling {
 }
 
 const IN_PROCESS: Ruling = { allowed: true, rule: 'in_process' }
-const IN_HOUSE: Ruling = { allowed: true, rule: 'in_house' }
+const AT_OPERATOR: Ruling = { allowed: true, rule: 'in_house' }
 const ORIGINAL_PROMPT: Ruling = { allowed: true, rule: 'original_prompt' }
 const OWN_OUTPUT: Ruling = { allowed: true, rule: 'own_output' }
 const NO_POLICY: Ruling = { allowed: false, rule: 'no_policy' }
@@ -38,7 +38,7 @@ export function createSharingRules({
   const decideSharing: DecideSharing = (item, to, policy, provenance) => {
     const mark = provenance === 'direct' ? DIRECT : undefined
     if (isInProcess(to)) return toDecision(item, to, IN_PROCESS, mark)
-    if (isInHouse(to)) return toDecision(item, to, IN_HOUSE, mark)
+    if (isInHouse(to)) return toDecision(item, to, AT_OPERATOR, mark)
     const ruling = decideOrigin(item, to, policy, isInProcess)
     if (ruling.allowed && !mark && item.madeFrom) {
       for (const origin of item.madeFrom) {
@@ -51,7 +51,7 @@ export function createSharingRules({
   return { decideSharing, shareContext: (request) => shareContext(request, decideSharing) }
 }
 
-/** `mark` is what the decision says beside its ruling: the origin that decided, or that only writers were asked about. */
+/** `mark` is what the decision says beside its ruling: the origin that decided, or that only writers count. */
 function toDecision(
   { kind, name, from }: SharingItem,
   to: string,
