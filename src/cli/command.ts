@@ -69,16 +69,22 @@ export const databaseOption = () => new Option('--database <url>', 'pglite://<di
 export const simulateOption = () => new Option('--simulate', 'answer with the bundled simulator instead of real models')
 export const registerOption = () =>
   new Option('--register <module>', 'module whose default export registers definitions with functions')
+export const hostOption = () =>
+  new Option('--host <address>', 'address to listen on; one that other machines can reach needs API keys')
+export const portOption = () => new Option('--port <number>', 'port to listen on; 0 for any free port').argParser(parsePort)
+export const timeoutOption = (description: string, defaultMs: number) =>
+  new Option('--timeout <ms>', description).argParser(parseCount).default(defaultMs)
 export const modelOption = () => new Option('--model <provider/model>', 'use this model for every step')
 export const allowSharingOption = () =>
   new Option('--allow-sharing', 'allow the sharing between providers that the flow needs, for this and later runs')
 export const setOption = (description: string) =>
-  new Option('--set <key=value>', `${description}; repeatable`).argParser(
-    (value: string, before: readonly string[] = []): readonly string[] => [...before, value],
-  )
+  new Option('--set <key=value>', `${description}; repeatable`).argParser(collectWords)
 export const dataOption = (description: string) => new Option('--data <json>', description).argParser(parseJson)
 export const maxCostOption = (subject: string) =>
   new Option('--max-cost <usd>', `maximum cost of ${subject} in US dollars`).argParser(parseUsd)
+
+/** The values of an option that may be given several times. */
+export const collectWords = (value: string, before: readonly string[] = []): readonly string[] => [...before, value]
 
 function parseJson(text: string): unknown {
   try {

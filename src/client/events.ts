@@ -35,8 +35,9 @@ export const createEventLog = (transport: Transport) => {
     list,
     /**
      * Yields events as they are published, over as many connections as needed. Those of the log come in order and
-     * once, also when a connection is lost; updates of flows (`seq` 0) of that time are missing. Without `afterSeq`
-     * it begins with the first event after the call. Throws unrecoverable errors such as UNAUTHENTICATED.
+     * once, also when a connection is lost; updates of flows (`seq` 0) of that time are missing. If the server then has
+     * another log, with fewer events, they come from its beginning. Without `afterSeq` it begins with the first event
+     * after the call. Throws unrecoverable errors such as UNAUTHENTICATED.
      */
     follow: (options: EventStreamOptions = {}): AsyncIterableIterator<LogEvent> => streamEvents(transport, list, options),
   }
@@ -53,6 +54,9 @@ function streamEvents(
     query: { type, correlationId },
     endedEarly: 'The stream of events ended',
     isOver: () => false,
+    // A log with a lower newest number is another one, such as that of a server with a new database in memory.
+    rejoin: async (afterSeq, signal) =>
+      (await list({ afterSeq, limit: 1 }, { signal, headers })).lastSeq < afterSeq ? 0 : afterSeq,
     read({ data }) {
       const found = parseOrUndefined(data)
       if (isLogEvent(found)) return found

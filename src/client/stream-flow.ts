@@ -76,6 +76,11 @@ export interface StreamPlan<Item extends { readonly seq: number }> {
   readonly endedEarly: string
   /** Whether the stream is complete with this event. */
   readonly isOver: (event: ServerSentEvent) => boolean
+  /**
+   * Called before every further connection with the number of the last item. Resolves with the number after which the
+   * stream continues.
+   */
+  readonly rejoin?: (seq: number, signal: AbortSignal) => Promise<number>
   /** The item of an event, if it is one. */
   readonly read: (event: ServerSentEvent) => Item | undefined
 }
@@ -106,6 +111,7 @@ export async function* streamWithReconnects<Item extends { readonly seq: number 
   while (!signal.aborted) {
     let failure = networkError(plan.endedEarly)
     try {
+      if (failures > 0 && plan.rejoin) seq = await plan.rejoin(seq, signal)
       const connection = {
         path: plan.path,
         query: plan.query,

@@ -11,7 +11,8 @@ const EVENT_BYTES = 400
  * Bytes that an event takes in memory, estimated from above. The length of its JSON would be too low: 64 kB of empty
  * objects take more than a megabyte. Data may have any depth.
  */
-export function estimateEventBytes({ data, subject, correlationId, causationId, userId }: PolyphonyEvent): number {
+export function estimateEventBytes(event: Omit<PolyphonyEvent, 'seq'>): number {
+  const { data, subject, correlationId, causationId, userId } = event
   let bytes = EVENT_BYTES
   const values: unknown[] = [subject, correlationId, causationId, userId, data]
   while (values.length > 0) {

@@ -126,4 +126,12 @@ export const SERVICE_ERROR_CODES = {
     retryable: false,
     remedy: 'Correct the field of the event that the message names.',
   },
+  EVENT_LOG_BUSY: {
+    httpStatus: 503,
+    exitCode: 18,
+    retryable: true,
+    remedy:
+      'The database does not keep up with the events: publish again later, or raise events.unstored and events.unstoredBytes.',
+    retryAfterSeconds: 5,
+  },
 } satisfies Record<string, ErrorCodeFacts>

@@ -1,4 +1,5 @@
 import { createEventMatcher, type EventFilter, type EventQuery, type NewEvent, type PolyphonyEvent } from '../domain/event.ts'
+import { estimateEventBytes } from '../domain/event-size.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import { createAggregation } from './aggregate.ts'
 import { createBatches } from './append-batches.ts'
@@ -31,13 +32,18 @@ export interface EventBusDeps {
   /** Events that are kept in memory, and their bytes. */
   readonly recent: number
   readonly recentBytes: number
+  /** Bytes of the events that wait for one handler. */
+  readonly queueBytes: number
+  /** Events that wait to be stored, and their bytes. */
+  readonly unstored: number
+  readonly unstoredBytes: number
   readonly now: () => Date
   readonly newId: () => string
   /** Called with the first error and the first loss of each handler, and then with every thousandth. */
   readonly warn: (message: string, facts: Readonly<Record<string, unknown>>) => void
 }
 
-export interface EventBus extends Pick<Events, 'publish' | 'on' | 'aggregate' | 'recent' | 'stats'> {
+export interface EventBus extends Pick<Events, 'publish' | 'on' | 'aggregate' | 'ready' | 'recent' | 'stats'> {
   /** Delivers an event that is stored elsewhere, such as an update of a flow. */
   deliver(event: PolyphonyEvent): void
   /** Calls back when the first handler is added and when the last one ends. */
@@ -72,8 +78,9 @@ export function createEventBus(deps: EventBusDeps): EventBus {
   }
   const deliver = (event: PolyphonyEvent) => {
     freezeEvent(event)
-    recent.add(event)
-    for (const { matches, queue } of handlers) if (matches(event)) queue.push(event)
+    const bytes = estimateEventBytes(event)
+    recent.add(event, bytes)
+    for (const { matches, queue } of handlers) if (matches(event)) queue.push(event, bytes)
   }
   const tail = messages && createLogTail({ ...log, deliver })
   const append = async (events: readonly UnnumberedEvent[]) => {
@@ -85,11 +92,17 @@ export function createEventBus(deps: EventBusDeps): EventBus {
       throw error
     }
   }
-  const batches = createBatches(append, (events: readonly UnnumberedEvent[], firstSeq) => {
-    const stored = events.map((event, index): PolyphonyEvent => ({ ...event, seq: firstSeq + index }))
-    if (tail && handlers.size > 0) tail.stored(stored)
-    else for (const event of stored) deliver(event)
-    if (messages?.hasSubscribersElsewhere(TOPIC)) messages.publish(TOPIC, String(firstSeq + stored.length - 1))
+  const batches = createBatches<UnnumberedEvent>({
+    append,
+    onStored(events, firstSeq) {
+      const stored = events.map((event, index): PolyphonyEvent => ({ ...event, seq: firstSeq + index }))
+      if (tail && handlers.size > 0) tail.stored(stored)
+      else for (const event of stored) deliver(event)
+      if (messages?.hasSubscribersElsewhere(TOPIC)) messages.publish(TOPIC, String(firstSeq + stored.length - 1))
+    },
+    bytesOf: estimateEventBytes,
+    maxItems: deps.unstored,
+    maxBytes: deps.unstoredBytes,
   })
 
   const start = () => {
@@ -117,6 +130,7 @@ export function createEventBus(deps: EventBusDeps): EventBus {
     const queue = createHandlerQueue(
       {
         handler,
+        maxBytes: deps.queueBytes,
         onError(error) {
           counts.failed += 1
           const errorName = error instanceof Error ? error.name : typeof error
@@ -160,13 +174,20 @@ export function createEventBus(deps: EventBusDeps): EventBus {
     on: (filter, handler, options) => add(filter, handler, options),
     aggregate(filter: EventFilter, options: AggregateOptions, handler: BatchHandler) {
       assertAggregateOptions(options)
-      const { signal, maxQueue, overflow, order } = options
-      const aggregation = createAggregation(options, handler, (error) => {
-        counts.failed += 1
-        warn('a handler of collected events failed', { filter, errorName: error instanceof Error ? error.name : typeof error })
+      const { signal, maxQueue, maxQueueBytes, overflow, order } = options
+      const aggregation = createAggregation(options, handler, {
+        maxBytes: maxQueueBytes ?? deps.queueBytes,
+        onError(error) {
+          counts.failed += 1
+          warn('a handler of collected events failed', {
+            filter,
+            errorName: error instanceof Error ? error.name : typeof error,
+          })
+        },
       })
-      return add(filter, aggregation.collect, { signal, maxQueue, overflow, order }, aggregation.flush)
+      return add(filter, aggregation.collect, { signal, maxQueue, maxQueueBytes, overflow, order }, aggregation.flush)
     },
+    ready: async () => tail?.ready(),
     recent: (filter = {}) => recent.list().filter(createEventMatcher(filter)),
     stats(): EventStats {
       let waiting = 0

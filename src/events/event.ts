@@ -22,8 +22,9 @@ export interface Events {
   /**
    * Stores an event and delivers it to the handlers of all processes. Resolves with the event when it is durable;
    * handlers may not have received it yet. Many events at the same time are stored together. Rejects with
-   * EVENT_INVALID, with SERVER_CLOSING after `close`, and with DATABASE_UNAVAILABLE, after which the event may or may
-   * not be stored.
+   * EVENT_INVALID, with SERVER_CLOSING after `close`, with EVENT_LOG_BUSY while too many events wait for the database
+   * (`events.unstored`, `events.unstoredBytes`), after which the event is not stored, and with DATABASE_UNAVAILABLE,
+   * after which it may or may not be.
    */
   publish(event: NewEvent): Promise<PolyphonyEvent>
   /**
@@ -39,6 +40,12 @@ export interface Events {
    * the function that ends it and delivers what was collected; `close` does so as well. Throws as `on` does.
    */
   aggregate(filter: EventFilter, options: AggregateOptions, handler: BatchHandler): () => void
+  /**
+   * Resolves when the handlers of this process get every event that any process stores from then on. Until then they
+   * get those of this process only, because `on` does not wait for the database. Waits while the database does not
+   * answer; resolves at once without handlers, with an embedded database, and with `close`.
+   */
+  ready(): Promise<void>
   /**
    * Everything that belongs together, by time, at most 10,000 events: events with this correlation id, and the updates
    * of the flow with this id. With `userId` only what this user may read.
@@ -68,7 +75,12 @@ export interface HandlerOptions {
   /** Events that may wait for the handler. Default: 1,000. */
   readonly maxQueue?: number
   /**
-   * What is lost when more events wait: `drop_low` the oldest one of the lowest priority, which may be the new one
+   * Bytes of memory that these events may take, as estimated. One event may wait however large it is. Default:
+   * `events.queueBytes` of the configuration.
+   */
+  readonly maxQueueBytes?: number
+  /**
+   * What is lost when more events or bytes wait: `drop_low` the oldest one of the lowest priority, which may be the new one
    * itself; `drop_oldest` the oldest one of all. Default: `drop_low`.
    */
   readonly overflow?: 'drop_low' | 'drop_oldest'
@@ -90,7 +102,7 @@ export interface DroppedEvents {
   readonly toSeq: number
 }
 
-export interface AggregateOptions extends Pick<HandlerOptions, 'signal' | 'maxQueue' | 'overflow' | 'order'> {
+export interface AggregateOptions extends Pick<HandlerOptions, 'signal' | 'maxQueue' | 'maxQueueBytes' | 'overflow' | 'order'> {
   /** Milliseconds from the first event of a list to its delivery. */
   readonly windowMs: number
   /** Events of a list. */

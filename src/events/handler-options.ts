@@ -16,6 +16,7 @@ const filterSchema = z.strictObject({
 /** Limits of handlers. A queue without a limit, or with a negative one, would stop the process. */
 const optionsSchema = z.object({
   maxQueue: z.int().min(1).optional(),
+  maxQueueBytes: z.int().min(1).optional(),
   overflow: z.enum(['drop_low', 'drop_oldest']).optional(),
   order: z.enum(['priority', 'arrival']).optional(),
 })

@@ -1,4 +1,5 @@
 import type { EventQuery, PolyphonyEvent } from '../domain/event.ts'
+import { estimateEventBytes } from '../domain/event-size.ts'
 
 export interface LogTailDeps {
   /** Implemented by EventRepository.read. */
@@ -9,8 +10,12 @@ export interface LogTailDeps {
   readonly deliver: (event: PolyphonyEvent) => void
 }
 
+const nextTurn = () => new Promise((resolve) => setImmediate(resolve))
+
 /** Events per read. */
 const PAGE = 500
+/** Estimated bytes that are delivered at once; then the handlers have their turn, so that their queues do not fill. */
+const BYTES_AT_ONCE = 4_000_000
 /** Milliseconds until a failed read is repeated, and until what was published during the start is searched for. */
 const AGAIN_MS = 1_000
 
@@ -30,7 +35,14 @@ export function createLogTail({ read, newestSeq, deliver }: LogTailDeps) {
   let timer: NodeJS.Timeout | undefined
   /** Rises with every start, so that a read that began before it changes nothing. */
   let generation = 0
+  /** Called when the newest number is known, or when the tail stops before. */
+  const onReady: (() => void)[] = []
+  let isReady = true
 
+  const becomeReady = () => {
+    isReady = true
+    for (const resolve of onReady.splice(0)) resolve()
+  }
   const catchUpLater = () => {
     clearTimeout(timer)
     timer = setTimeout(() => void catchUp(), AGAIN_MS).unref()
@@ -43,13 +55,22 @@ export function createLogTail({ read, newestSeq, deliver }: LogTailDeps) {
       position = Math.max(position ?? 0, newest)
       startSeq = Math.max(startSeq, position)
     }
+    becomeReady()
     for (let isLast = false; !isLast && generation === current; ) {
       readAgain = false
       const page = await read({ afterSeq: position }, PAGE)
       if (generation !== current) return
+      let bytes = 0
       for (const event of page) {
-        if (event.seq > position) deliver(event)
-        position = Math.max(position, event.seq)
+        if (event.seq <= position) continue
+        bytes += estimateEventBytes(event)
+        if (bytes > BYTES_AT_ONCE) {
+          await nextTurn()
+          if (generation !== current) return
+          bytes = 0
+        }
+        deliver(event)
+        position = event.seq
       }
       isLast = page.length < PAGE && !readAgain
     }
@@ -75,6 +96,7 @@ export function createLogTail({ read, newestSeq, deliver }: LogTailDeps) {
     start(): void {
       if (isStarted) return
       isStarted = true
+      isReady = false
       generation += 1
       position = undefined
       startSeq = 0
@@ -85,7 +107,12 @@ export function createLogTail({ read, newestSeq, deliver }: LogTailDeps) {
       isStarted = false
       generation += 1
       clearTimeout(timer)
+      becomeReady()
     },
+    /**
+     * Resolves when every event that any process stores from then on is delivered; at once while the tail is stopped.
+     */
+    ready: (): Promise<void> => (isReady ? Promise.resolve() : new Promise((resolve) => onReady.push(resolve))),
     /** Must be called with the events of every write of this process, in the order of the writes. */
     stored(events: readonly PolyphonyEvent[]): void {
       const [first] = events

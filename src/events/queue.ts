@@ -3,6 +3,8 @@ import type { DroppedEvents, EventHandler, HandlerOptions } from './event.ts'
 
 export interface HandlerQueueDeps {
   readonly handler: EventHandler
+  /** Estimated bytes of the events that may wait, where the options of the handler set no other number. */
+  readonly maxBytes: number
   /** Called with what the handler throws or rejects with. */
   readonly onError: (error: unknown) => void
   /** Called with the number of events that were lost, each time. */
@@ -13,8 +15,8 @@ export interface HandlerQueueDeps {
 
 /** The events that wait for one handler. */
 export interface HandlerQueue {
-  /** Must be called in the order of the numbers. Never waits. */
-  push(event: PolyphonyEvent): void
+  /** Must be called in the order of the numbers, with the estimated bytes of the event. Never waits. */
+  push(event: PolyphonyEvent, bytes: number): void
   readonly waiting: number
   /** Drops what waits; the handler is not called again. */
   close(): void
@@ -28,11 +30,12 @@ const SLICE_MS = 2
 /** Calls between two readings of the clock. */
 const CALLS_PER_READING = 16
 
-/** One bounded queue in front of one handler. */
-export function createHandlerQueue(
-  deps: HandlerQueueDeps,
-  { maxQueue = MAX_QUEUE, overflow = 'drop_low', order = 'priority', onDropped }: HandlerOptions = {},
-): HandlerQueue {
+/**
+ * One queue in front of one handler, bounded by events and by bytes. One event may always wait, however large it is, so
+ * that a handler that keeps up gets every event.
+ */
+export function createHandlerQueue(deps: HandlerQueueDeps, options: HandlerOptions = {}): HandlerQueue {
+  const { maxQueue = MAX_QUEUE, maxQueueBytes = deps.maxBytes, overflow = 'drop_low', order = 'priority', onDropped } = options
   const lanes: Readonly<Record<EventPriority, Lane>> = {
     critical: createLane(),
     high: createLane(),
@@ -40,6 +43,7 @@ export function createHandlerQueue(
     low: createLane(),
   }
   let waiting = 0
+  let waitingBytes = 0
   let urgentSinceLow = 0
   let isRunning = false
   let isClosed = false
@@ -49,10 +53,17 @@ export function createHandlerQueue(
   let calls = 0
   let sliceEndMs = 0
 
-  const drop = (lane: Lane) => {
-    const event = lane.shift()
-    if (!event) return
+  /** Removes the oldest event of the lane. */
+  const take = (lane: Lane | undefined): PolyphonyEvent | undefined => {
+    const first = lane?.shift()
+    if (!first) return undefined
     waiting -= 1
+    waitingBytes -= first.bytes
+    return first.event
+  }
+  const drop = (lane: Lane | undefined) => {
+    const event = take(lane)
+    if (!event) return
     const { seq } = event
     const { count = 0, fromSeq = 0, toSeq = 0 } = dropped ?? {}
     dropped = {
@@ -67,10 +78,8 @@ export function createHandlerQueue(
     const [first, ...others] = filled()
     return others.reduce((one, other) => (one && one.firstArrival < other.firstArrival ? one : other), first)
   }
-  const makeSpace = () => {
-    const lane = overflow === 'drop_oldest' ? oldest() : filled().at(-1)
-    if (lane) drop(lane)
-  }
+  const isOver = () => waiting > maxQueue || (waitingBytes > maxQueueBytes && waiting > 1)
+  const makeSpace = () => drop(overflow === 'drop_oldest' ? oldest() : filled().at(-1))
   const mostUrgent = () => {
     const [first] = filled()
     const { low } = lanes
@@ -78,11 +87,7 @@ export function createHandlerQueue(
     urgentSinceLow = lane === low || low.size === 0 ? 0 : urgentSinceLow + 1
     return lane
   }
-  const next = (): PolyphonyEvent | undefined => {
-    const event = (order === 'arrival' ? oldest() : mostUrgent())?.shift()
-    if (event) waiting -= 1
-    return event
-  }
+  const next = (): PolyphonyEvent | undefined => take(order === 'arrival' ? oldest() : mostUrgent())
   const report = () => {
     const lost = dropped
     dropped = undefined
@@ -120,11 +125,12 @@ export function createHandlerQueue(
   }
 
   return {
-    push(event) {
+    push(event, bytes) {
       if (isClosed) return
-      lanes[event.priority].push(event, ++arrival)
+      lanes[event.priority].push({ event, bytes, arrival: ++arrival })
       waiting += 1
-      while (waiting > maxQueue) makeSpace()
+      waitingBytes += bytes
+      while (isOver()) makeSpace()
       if (isRunning) return
       isRunning = true
       // Events that are delivered together are sorted before the first one is handled.
@@ -136,6 +142,7 @@ export function createHandlerQueue(
     close() {
       isClosed = true
       waiting = 0
+      waitingBytes = 0
       for (const priority of EVENT_PRIORITIES) lanes[priority].clear()
     },
   }
@@ -145,8 +152,8 @@ const isThenable = (value: unknown): value is PromiseLike<unknown> =>
   typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
 
 interface Lane {
-  push(event: PolyphonyEvent, arrival: number): void
-  shift(): PolyphonyEvent | undefined
+  push(waiting: Waiting): void
+  shift(): Waiting | undefined
   clear(): void
   readonly size: number
   readonly firstArrival: number
@@ -154,6 +161,7 @@ interface Lane {
 
 interface Waiting {
   readonly event: PolyphonyEvent
+  readonly bytes: number
   readonly arrival: number
 }
 
@@ -162,8 +170,8 @@ function createLane(): Lane {
   let items: (Waiting | undefined)[] = []
   let start = 0
   return {
-    push(event, arrival) {
-      items.push({ event, arrival })
+    push(waiting) {
+      items.push(waiting)
     },
     shift() {
       const first = items[start]
@@ -174,7 +182,7 @@ function createLane(): Lane {
         items = items.slice(start)
         start = 0
       }
-      return first.event
+      return first
     },
     clear() {
       items = []

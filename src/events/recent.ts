@@ -1,5 +1,4 @@
 import type { PolyphonyEvent } from '../domain/event.ts'
-import { estimateEventBytes } from '../domain/event-size.ts'
 
 export interface RecentEventsOptions {
   readonly maxEvents: number
@@ -36,9 +35,9 @@ export function createRecentEvents({ maxEvents, maxBytes }: RecentEventsOptions)
   }
 
   return {
-    add(event: PolyphonyEvent): void {
+    /** `added`: estimated bytes of the event. */
+    add(event: PolyphonyEvent, added: number): void {
       if (maxEvents === 0) return
-      const added = estimateEventBytes(event)
       entries.push({ event, bytes: added })
       bytes += added
       if (entries.length - first > maxEvents) removeFirst()

@@ -129,3 +129,65 @@ test(
   },
   TIMEOUT_MS,
 )
+
+test(
+  'a follower joins the next server of the folder after the last event that it printed, and prints each once',
+  async () => {
+    const up = async () => {
+      const { stdout, stderr, exitCode } = await commandLine.run(['up', '--simulate', '--port', '0', '--json'])
+      expect(exitCode, stderr).toBe(0)
+      const { url }: { readonly url: string } = JSON.parse(stdout)
+      return url
+    }
+    const down = () => commandLine.run(['down', '--timeout', '10000'])
+    let url = await up()
+    onTestFinished(async () => void (await down()))
+    const send = async (type: string, index: number) => {
+      const body = JSON.stringify({ type, data: { index } })
+      const headers = { 'content-type': 'application/json' }
+      const answer = await fetch(`${url}/api/v1/events`, { method: 'POST', headers, body })
+      expect(answer.status).toBe(201)
+    }
+    let [printed, told, isEnded] = ['', '', false]
+    const seenOn = async (condition: () => boolean, work: () => Promise<void>) => {
+      for (let index = 0; !condition() && !isEnded; index++) {
+        await work()
+        await new Promise((resolve) => setTimeout(resolve, 20))
+      }
+    }
+    const following = commandLine
+      .run(['events', '--follow', '--type', 'order_*', '--json'], {
+        onOutput: (stdout, pid) => {
+          printed = stdout
+          if (stdout.includes('order_last')) process.kill(pid, 'SIGTERM')
+        },
+        onLog: (stderr) => {
+          told = stderr
+        },
+      })
+      .finally(() => {
+        isEnded = true
+      })
+    await seenOn(
+      () => printed.includes('order_paid'),
+      () => send('order_paid', 0),
+    )
+    await down()
+    url = await up()
+    // Whether the follower has a connection or not, nothing of the log is lost.
+    for (let index = 1; index <= 20; index++) await send('order_sent', index)
+    await seenOn(
+      () => told.includes('Connected again'),
+      async () => undefined,
+    )
+    await send('order_last', 0)
+    const { lines, stderr, exitCode } = await following
+    expect(exitCode, stderr).toBe(0)
+    const events = lines.map((line): { seq: number; type: string; data: { index: number } } => JSON.parse(line))
+    const first = events[0]?.seq ?? 0
+    expect(events.map(({ seq }) => seq)).toEqual(events.map((_, index) => first + index))
+    expect(events.filter(({ type }) => type === 'order_sent').map(({ data }) => data.index)).toHaveLength(20)
+    expect(stderr).toMatch(/No connection: .*Next attempt in \d+ ms/)
+  },
+  TIMEOUT_MS,
+)

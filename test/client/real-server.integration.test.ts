@@ -269,3 +269,22 @@ test('events are published, listed and followed over lost connections, in order 
   const refused = direct.events.publish({ type: 'service_state', data: null, source: 'flow' })
   expect(await rejection(refused)).toMatchObject({ code: expect.stringMatching(/PERMISSION_DENIED|EVENT_INVALID/) })
 })
+
+test('events of a server with another log are followed from its beginning', { timeout: 60_000 }, async () => {
+  const first = await runServer()
+  const client = clientOf(first)
+  for (let index = 1; index <= 5; index++) await client.events.publish({ type: 'order_paid', data: { index } })
+  const seen: string[] = []
+  const port = Number(new URL(first.url).port)
+  for await (const { seq, type } of client.events.follow({ type: 'order_*', afterSeq: 4 })) {
+    seen.push(`${seq} ${type}`)
+    if (type === 'order_last') break
+    if (seq !== 5) continue
+    await first.close()
+    const { url } = await runServer({ server: { port } })
+    const direct = clientOf({ url })
+    await direct.events.publish({ type: 'order_sent', data: null })
+    await direct.events.publish({ type: 'order_last', data: null })
+  }
+  expect(seen).toEqual(['5 order_paid', '1 order_sent', '2 order_last'])
+})

@@ -32,6 +32,9 @@ test('100,000 events over ten handlers of which one hangs: nine get all of them 
     log: createNumberingLog(),
     recent: 0,
     recentBytes: 0,
+    queueBytes: 20_000_000,
+    unstored: 20_000,
+    unstoredBytes: 50_000_000,
     now: () => new Date(),
     newId: () => 'an id',
     warn: () => {

@@ -1,7 +1,6 @@
-import { randomUUID } from 'node:crypto'
-import { createEventBus } from '../../src/events/bus.ts'
 import { openStore } from '../../src/repositories/database.ts'
 import { lockDirectory } from '../../src/repositories/postgres/embedded/directory-lock.ts'
+import { createMemoryBus } from '../events/memory-bus.ts'
 import { newClaim, newFlow, newThread, stepResult, update } from './stored-data.ts'
 
 /** `write <url>`: writes flows until it is killed. `hold <directory>`: only locks the directory. Tells on stdout what it has done, one line each. */
@@ -14,7 +13,7 @@ if (mode === 'hold') {
   setInterval(() => undefined, 1_000)
 } else {
   const { journal, threads, events } = await openStore({ url: place })
-  const bus = createEventBus({ log: events, recent: 0, recentBytes: 0, now: () => new Date(), newId: randomUUID, warn: () => {} })
+  const { bus } = createMemoryBus({ log: events, recent: 0 })
   const writeFlow = async () => {
     const thread = newThread()
     await threads.create(thread)

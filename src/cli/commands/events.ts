@@ -3,9 +3,11 @@ import { Option } from 'commander'
 import type { PolyphonyConfig } from '../../config/config.ts'
 import type { PolyphonyEvent } from '../../domain/event.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import { databaseOption, defineCommand, jsonOption, parseCount } from '../command.ts'
-import { createControl, dataDirOf, findServer } from '../control/server-connection.ts'
+import { collectWords, databaseOption, defineCommand, jsonOption, parseCount } from '../command.ts'
+import { followEvents } from '../control/follow-events.ts'
+import { connectToServer, dataDirOf, findServer } from '../control/server-connection.ts'
 import type { ServerEvents } from '../control/server-events.ts'
+import { untilStopped } from '../control/stop-signal.ts'
 import { toPlainLine, truncate } from '../plain-text.ts'
 import { type CommandContext, type DatabaseOptions, toFlags, withServices } from '../services.ts'
 
@@ -31,7 +33,7 @@ export const eventsCommand = defineCommand<EventsOptions>({
     command
       .option('--follow', 'print events as they are published, until the command is ended')
       .option('--correlation <id>', 'only events with this correlation id, such as the id of a flow')
-      .option('--type <type>', 'only events of this type; service_* means all that begin like it; repeatable', collect)
+      .option('--type <type>', 'only events of this type; service_* means all that begin like it; repeatable', collectWords)
       .addOption(new Option('--after <seq>', 'only events with a higher number').argParser(parseCount).conflicts('follow'))
       .option('--limit <number>', 'events of a list', parseCount, 100)
       .addOption(databaseOption())
@@ -39,57 +41,63 @@ export const eventsCommand = defineCommand<EventsOptions>({
   run: (context, options) => (options.follow ? printPublished(context, options) : printStored(context, options)),
 })
 
-const collect = (value: string, before: readonly string[] = []): readonly string[] => [...before, value]
-
 /**
- * The running server of this folder. A database that the command line names is opened instead, because the server may
- * have another one.
+ * The way to the running server of this folder. A database that the command line names is opened instead, because the
+ * server may have another one.
  */
-async function findEvents({ services }: CommandContext, { database }: EventsOptions): Promise<ServerEvents | undefined> {
+async function findEvents({ services }: CommandContext, { database }: EventsOptions): Promise<(() => ServerEvents) | undefined> {
   if (database !== undefined) return undefined
-  const server = findServer(dataDirOf(await services.loadConfig({})))
-  return server && createControl(server).events
+  const config = await services.loadConfig({})
+  return findServer(dataDirOf(config)) && (() => connectToServer(config).events)
 }
 
 async function printStored(context: CommandContext, options: EventsOptions): Promise<void> {
   const { correlation: correlationId, type: types, after: afterSeq, limit } = options
   const query = { correlationId, types, afterSeq }
-  const server = await findEvents(context, options)
-  const found = server
-    ? await server.list(query, limit)
+  const connect = await findEvents(context, options)
+  const found = connect
+    ? await connect().list(query, limit)
     : await withServices(context, toFlags(options), ({ events }) => events.list(query, limit))
   if (found.length === 0 && !context.json) context.terminal.print('No events.')
   for (const event of found) printEvent(context, event)
 }
 
 async function printPublished(context: CommandContext, options: EventsOptions): Promise<void> {
-  const stop = new AbortController()
-  const end = () => stop.abort()
-  const signals = ['SIGINT', 'SIGTERM'] as const
-  for (const signal of signals) process.on(signal, end)
   // Neither the handler nor its connection keeps a process running, and closing them must not end with it.
   const alive = setInterval(() => {}, 60_000)
   try {
-    const server = await findEvents(context, options)
-    if (server) await printFromServer(context, options, server, stop.signal)
-    else await printFromDatabase(context, options, stop.signal)
+    await untilStopped(async (signal) => {
+      const connect = await findEvents(context, options)
+      if (connect) await printFromServer(context, options, connect, signal)
+      else await printFromDatabase(context, options, signal)
+    })
   } finally {
     clearInterval(alive)
-    for (const signal of signals) process.off(signal, end)
   }
 }
 
-async function printFromServer(context: CommandContext, options: EventsOptions, server: ServerEvents, signal: AbortSignal) {
+async function printFromServer(
+  context: CommandContext,
+  { type: types, correlation: correlationId }: EventsOptions,
+  connect: () => ServerEvents,
+  signal: AbortSignal,
+): Promise<void> {
   const { terminal, json } = context
-  const { type: types, correlation: correlationId } = options
-  const onGap = () => terminal.warn('Events are missing here: they came faster than they were printed')
   if (!json) terminal.warn('Waiting for events; Ctrl+C ends it.')
-  try {
-    for await (const event of server.stream({ types, correlationId, signal, onGap })) printEvent(context, event)
-  } catch (error) {
-    if (!signal.aborted) throw error
-  }
+  const events = followEvents({
+    connect,
+    types,
+    correlationId,
+    signal,
+    onGap: () => terminal.warn('Events are missing here: they came faster than they were printed'),
+    onLost: ({ message }, delayMs) => terminal.warn(`No connection: ${message}. Next attempt in ${delayMs} ms.`),
+    onRejoined: (isSameLog) => terminal.warn(isSameLog ? REJOINED : OTHER_LOG),
+  })
+  for await (const event of events) printEvent(context, event)
 }
+
+const REJOINED = 'Connected again; events of the log continue after the last one, updates of flows with the next one.'
+const OTHER_LOG = 'Connected again, to a log with fewer events than before, which is read from its beginning.'
 
 async function printFromDatabase(context: CommandContext, options: EventsOptions, signal: AbortSignal): Promise<void> {
   const { terminal, json } = context

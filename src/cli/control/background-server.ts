@@ -6,7 +6,8 @@ import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { isProcessRunning } from '../../system/processes.ts'
 import type { ServerFile } from '../../system/server-file.ts'
 import { readLastLines } from './left-files.ts'
-import { findServer, toErrorCode } from './server-connection.ts'
+import { toErrorCode } from './problem.ts'
+import { findServer } from './server-connection.ts'
 
 export interface BackgroundServerOptions {
   readonly dataDir: string

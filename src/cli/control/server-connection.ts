@@ -1,9 +1,9 @@
 import { resolve } from 'node:path'
 import type { PolyphonyConfig } from '../../config/config.ts'
-import { ERROR_CODES, type ErrorCode } from '../../errors/error-codes.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { ReportedReload, ReportedService } from '../../protocol/service.ts'
 import { isServerRunning, readServerFile, type ServerFile } from '../../system/server-file.ts'
+import { toProblem } from './problem.ts'
 import { createServerEvents, type ServerEvents } from './server-events.ts'
 
 /** A server of this machine that the command line controls. */
@@ -94,17 +94,5 @@ export function createControl(server: ServerFile): ServerConnection {
   }
 }
 
-/** A code of the error table; INTERNAL for any other text. */
-export const toErrorCode = (code: unknown): ErrorCode => (isErrorCode(code) ? code : 'INTERNAL')
-
-const isErrorCode = (code: unknown): code is ErrorCode => typeof code === 'string' && Object.hasOwn(ERROR_CODES, code)
-
-async function toError(response: Response): Promise<OrchestratorError> {
-  const body: unknown = await response.json().catch(() => undefined)
-  const { code, detail, details } = { code: undefined, detail: undefined, details: undefined, ...toRecord(body) }
-  const message = typeof detail === 'string' ? detail : `the server answered with status ${response.status}`
-  return new OrchestratorError(toErrorCode(code), message, { details: toRecord(details) })
-}
-
-const toRecord = (value: unknown): Record<string, unknown> =>
-  typeof value === 'object' && value !== null ? Object.fromEntries(Object.entries(value)) : {}
+const toError = async (response: Response): Promise<OrchestratorError> =>
+  toProblem(await response.json().catch(() => undefined), `the server answered with status ${response.status}`)

@@ -1,5 +1,6 @@
 import type { PolyphonyEvent } from '../../domain/event.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import { toProblem } from './problem.ts'
 
 /** Which events a server is asked for. */
 export interface ServerEventQuery {
@@ -9,6 +10,8 @@ export interface ServerEventQuery {
 }
 
 export interface ServerEventStreamQuery extends ServerEventQuery {
+  /** Number after which stored events come first. Default: only events from now on. */
+  readonly afterSeq?: number | undefined
   readonly signal: AbortSignal
   /** Called when the server has dropped events, because they came faster than they were read. */
   readonly onGap: () => void
@@ -18,7 +21,15 @@ export interface ServerEventStreamQuery extends ServerEventQuery {
 export interface ServerEvents {
   /** At most `limit` stored events, by time. */
   list(query: ServerEventQuery, limit: number): Promise<readonly PolyphonyEvent[]>
-  /** Events from now on, until the signal aborts. Rejects with SERVER_NOT_RUNNING when the server ends before. */
+  /**
+   * The highest number of the log. With `afterSeq` only whether it is as high: any number from `afterSeq` on, or the
+   * highest one, which is lower.
+   */
+  newestSeq(afterSeq: number | undefined, signal: AbortSignal): Promise<number>
+  /**
+   * Events of one connection, until the signal aborts. Rejects with SERVER_NOT_RUNNING when the server ends before, and
+   * with the error with which the server ends the stream.
+   */
   stream(query: ServerEventStreamQuery): AsyncIterable<PolyphonyEvent>
 }
 
@@ -52,14 +63,27 @@ export function createServerEvents(get: GetFromServer): ServerEvents {
         position = afterSeq === undefined ? { cursor: nextCursor } : { afterSeq: String(items.at(-1)?.seq ?? afterSeq) }
       }
     },
-    async *stream({ signal, onGap, ...query }) {
+    async newestSeq(afterSeq = Number.MAX_SAFE_INTEGER, signal) {
+      const { eventList } = await schemas()
+      const answer = await get(`/events?afterSeq=${afterSeq}&limit=1`, { accept: 'application/json', signal })
+      const list: unknown = await answer.json().catch((error: unknown) => {
+        throw signal.aborted ? error : ended(error)
+      })
+      return eventList.parse(list).lastSeq
+    },
+    async *stream({ signal, onGap, afterSeq, ...query }) {
       const { event } = await schemas()
-      const response = await get(`/events?${toParameters(query, {})}`, { accept: 'text/event-stream', signal })
-      for await (const { type, data } of readFrames(response)) {
-        if (type === 'gap') onGap()
-        else yield event.parse(JSON.parse(data))
+      const parameters = toParameters(query, afterSeq === undefined ? {} : { afterSeq: String(afterSeq) })
+      const response = await get(`/events?${parameters}`, { accept: 'text/event-stream', signal })
+      for await (const { type, data } of readFrames(response, signal)) {
+        const value: unknown = JSON.parse(data)
+        // Users choose the types of their events, so that one may have the type of a frame of the stream.
+        const found = event.safeParse(value)
+        if (found.success) yield found.data
+        else if (type === 'problem') throw toProblem(value, 'the server has ended the stream of events')
+        else onGap()
       }
-      if (!signal.aborted) throw new OrchestratorError('SERVER_NOT_RUNNING', 'the server has ended while its events were read')
+      if (!signal.aborted) throw ended()
     },
   }
 }
@@ -69,10 +93,25 @@ function toParameters({ types, correlationId }: ServerEventQuery, more: Readonly
   return new URLSearchParams(given).toString()
 }
 
+const ended = (cause?: unknown): OrchestratorError =>
+  new OrchestratorError('SERVER_NOT_RUNNING', 'the server has ended while its events were read', { cause })
+
+/** Texts of a body. Rejects with SERVER_NOT_RUNNING when the connection breaks. */
+async function* readTexts({ body }: Response, signal: AbortSignal): AsyncGenerator<string, void> {
+  try {
+    yield* body?.pipeThrough(new TextDecoderStream()) ?? []
+  } catch (error) {
+    throw signal.aborted ? error : ended(error)
+  }
+}
+
 /** Frames of a stream of server-sent events that have data. */
-async function* readFrames({ body }: Response): AsyncGenerator<{ readonly type: string; readonly data: string }, void> {
+async function* readFrames(
+  response: Response,
+  signal: AbortSignal,
+): AsyncGenerator<{ readonly type: string; readonly data: string }, void> {
   let rest = ''
-  for await (const text of body?.pipeThrough(new TextDecoderStream()) ?? []) {
+  for await (const text of readTexts(response, signal)) {
     const frames = (rest + text).split('\n\n')
     rest = frames.pop() ?? ''
     for (const frame of frames) {

@@ -14,6 +14,8 @@ export interface DataDirOptions {
 export const dataDirOption = () =>
   new Option('--data-dir <directory>', 'folder of the files of the server; default services.dataDir')
 
+export const servicesOption = () => new Option('--services <directory>', 'folder of the service files')
+
 export const toServiceFlags = ({ dataDir, services }: DataDirOptions): PolyphonyConfigInput => ({
   services: { ...(dataDir === undefined ? {} : { dataDir }), ...(services === undefined ? {} : { dir: services }) },
 })

@@ -10,7 +10,7 @@ import { type ReadEventsDeps, readStoredEvents } from './read-events.ts'
 
 export interface EventServiceDeps extends ReadEventsDeps {
   /** Implemented by createEventBus. */
-  readonly bus: Pick<Events, 'publish' | 'on' | 'aggregate' | 'recent' | 'stats'>
+  readonly bus: Pick<Events, 'publish' | 'on' | 'aggregate' | 'ready' | 'recent' | 'stats'>
   readonly source: Pick<FlowEventSource, 'start' | 'stop'>
   readonly flows: Pick<FlowRepository, 'find'>
   readonly access: Pick<FlowAccess, 'canRead'>
@@ -129,6 +129,7 @@ export function createEventService(deps: EventServiceDeps): EventService {
       }
       return count
     },
+    ready: bus.ready,
     recent: bus.recent,
     stats: bus.stats,
     list,

@@ -1,5 +1,6 @@
 import { defineCommand, parseCount } from '../../command.ts'
 import { connect, type DataDirOptions, dataDirOption } from '../../control/service-command.ts'
+import { untilStopped } from '../../control/stop-signal.ts'
 import { toPlainText } from '../../plain-text.ts'
 
 interface LogsOptions extends DataDirOptions {
@@ -21,18 +22,14 @@ export const serviceLogsCommand = defineCommand<LogsOptions>({
       .option('-f, --follow', 'print further lines as they come')
       .addOption(dataDirOption()),
   async run(context, options, id) {
-    const stop = new AbortController()
-    const end = () => stop.abort()
-    const signals = ['SIGINT', 'SIGTERM'] as const
-    for (const signal of signals) process.on(signal, end)
-    try {
-      const { lines, follow = false } = options
-      const log = (await connect(context, options)).logs(id, { lines, follow, signal: stop.signal })
-      for await (const line of log) context.terminal.print(toPlainText(line))
-    } catch (error) {
-      if (!stop.signal.aborted) throw error
-    } finally {
-      for (const signal of signals) process.off(signal, end)
-    }
+    await untilStopped(async (signal) => {
+      try {
+        const { lines, follow = false } = options
+        const log = (await connect(context, options)).logs(id, { lines, follow, signal })
+        for await (const line of log) context.terminal.print(toPlainText(line))
+      } catch (error) {
+        if (!signal.aborted) throw error
+      }
+    })
   },
 })

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
 import type { ServiceReport } from '../../../services/service.ts'
 import { defineCommand, jsonOption } from '../../command.ts'
+import { untilStopped } from '../../control/stop-signal.ts'
 import { toPlainText } from '../../plain-text.ts'
 import type { CommandContext, OpenServices } from '../../services.ts'
 
@@ -21,19 +22,16 @@ export const runServiceCommand = defineCommand({
     const service = await readService(file)
     // A folder of its own, so that a server may supervise the same service meanwhile.
     const dataDir = mkdtempSync(join(tmpdir(), 'polyphony-run-'))
-    const stop = new AbortController()
-    const end = () => stop.abort()
-    const signals = ['SIGINT', 'SIGTERM'] as const
-    for (const signal of signals) process.on(signal, end)
-    const open = await context.services.open({ database: 'memory://', takesFlows: false, services: { dataDir, dir: dataDir } })
-    try {
-      await open.services.register({ ...service, start: 'manual', restart: { ...service.restart, when: 'never' } })
-      assertSuccess(await follow(context, open, service.id, stop.signal), stop.signal)
-    } finally {
-      await open.close()
-      rmSync(dataDir, { recursive: true, force: true })
-      for (const signal of signals) process.off(signal, end)
-    }
+    await untilStopped(async (signal) => {
+      const open = await context.services.open({ database: 'memory://', takesFlows: false, services: { dataDir, dir: dataDir } })
+      try {
+        await open.services.register({ ...service, start: 'manual', restart: { ...service.restart, when: 'never' } })
+        assertSuccess(await follow(context, open, service.id, signal), signal)
+      } finally {
+        await open.close()
+        rmSync(dataDir, { recursive: true, force: true })
+      }
+    })
   },
 })
 

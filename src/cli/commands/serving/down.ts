@@ -1,5 +1,5 @@
 import { removeFilesOfEnded } from '../../../system/server-file.ts'
-import { defineCommand, jsonOption, parseCount } from '../../command.ts'
+import { defineCommand, jsonOption, timeoutOption } from '../../command.ts'
 import { endServer } from '../../control/end-server.ts'
 import { dataDirOf, findServer } from '../../control/server-connection.ts'
 import { type DataDirOptions, dataDirOption, toServiceFlags } from '../../control/service-command.ts'
@@ -18,11 +18,8 @@ export const downCommand = defineCommand<DownOptions>({
   configure: (command) =>
     command
       .option('--orphans', 'end services that a killed server left behind, without a server')
-      .option(
-        '--timeout <ms>',
-        'milliseconds for the server to end; then it and its services are ended by force',
-        parseCount,
-        DEFAULT_TIMEOUT_MS,
+      .addOption(
+        timeoutOption('milliseconds for the server to end; then it and its services are ended by force', DEFAULT_TIMEOUT_MS),
       )
       .addOption(dataDirOption())
       .addOption(jsonOption()),

@@ -5,13 +5,15 @@ import { startProcesses } from '../../../system/supervised-processes.ts'
 import {
   databaseOption,
   defineCommand,
+  hostOption,
   jsonOption,
   parseCount,
-  parsePort,
+  portOption,
   registerOption,
   simulateOption,
 } from '../../command.ts'
-import { type DataDirOptions, dataDirOption, toServiceFlags } from '../../control/service-command.ts'
+import { type DataDirOptions, dataDirOption, servicesOption, toServiceFlags } from '../../control/service-command.ts'
+import { untilStopped } from '../../control/stop-signal.ts'
 import { type DatabaseOptions, type RunningServer, toFlags } from '../../services.ts'
 import { requireQueuedFlows, requireSharedDatabase } from '../../serving/distribution.ts'
 import type { Terminal } from '../../terminal.ts'
@@ -31,10 +33,10 @@ export const serveCommand = defineCommand<ServeOptions>({
   description: 'start the server: HTTP, WebSocket, OpenAI-compatible API, MCP',
   configure: (command) =>
     command
-      .option('--host <address>', 'address to listen on; one that other machines can reach needs API keys')
-      .option('--port <number>', 'port to listen on; 0 for any free port', parsePort)
+      .addOption(hostOption())
+      .addOption(portOption())
       .option('--workers <number>', 'worker processes beside the server, over the same Postgres; needs engine bullmq', parseCount)
-      .option('--services <directory>', 'folder of the service files')
+      .addOption(servicesOption())
       .addOption(dataDirOption())
       .addOption(new Option('--background', 'write the log to a file, as `polyphony up` does').hideHelp())
       .addOption(registerOption())
@@ -49,14 +51,10 @@ export const serveCommand = defineCommand<ServeOptions>({
       ...(simulate ? { simulator: true } : {}),
       server: { ...(host === undefined ? {} : { host }), ...(port === undefined ? {} : { port }) },
     }
-    const stop = new AbortController()
-    const end = () => stop.abort()
-    const signals = ['SIGINT', 'SIGTERM'] as const
     let reload = () => {}
     const hangUp = () => reload()
-    for (const signal of signals) process.on(signal, end)
     process.on('SIGHUP', hangUp)
-    try {
+    const work = async (signal: AbortSignal) => {
       const workerArguments = toWorkerArguments(options)
       if (workers > 0) {
         const config = await services.loadConfig(flags)
@@ -70,13 +68,11 @@ export const serveCommand = defineCommand<ServeOptions>({
       const children = workers > 0 ? startProcesses({ count: workers, arguments: workerArguments }) : undefined
       if (json) terminal.printJson({ type: 'listening', url: server.url, open: server.isOpen })
       else printAddresses(terminal, server)
-      if (!stop.signal.aborted) await once(stop.signal, 'abort')
+      if (!signal.aborted) await once(signal, 'abort')
       if (!json) terminal.print('Closing: running flows may end within a grace period; the next start resumes the others.')
       await Promise.all([children?.stop(), server.close()])
-    } finally {
-      for (const signal of signals) process.off(signal, end)
-      process.off('SIGHUP', hangUp)
     }
+    await untilStopped(work).finally(() => process.off('SIGHUP', hangUp))
   },
 })
 

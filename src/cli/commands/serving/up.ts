@@ -1,20 +1,21 @@
-import type { PolyphonyConfigInput } from '../../../config/config.ts'
 import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
 import type { ReportedService } from '../../../protocol/service.ts'
 import {
   databaseOption,
   defineCommand,
+  hostOption,
   jsonOption,
-  parseCount,
-  parsePort,
+  portOption,
   registerOption,
   simulateOption,
+  timeoutOption,
 } from '../../command.ts'
 import { startInBackground, untilReady } from '../../control/background-server.ts'
-import { createControl, dataDirOf, findServer, logDirOf, toErrorCode } from '../../control/server-connection.ts'
-import { type DataDirOptions, dataDirOption, toServiceFlags } from '../../control/service-command.ts'
+import { toErrorCode } from '../../control/problem.ts'
+import { createControl, dataDirOf, findServer, logDirOf } from '../../control/server-connection.ts'
+import { type DataDirOptions, dataDirOption, servicesOption, toServiceFlags } from '../../control/service-command.ts'
 import { printServices } from '../../control/service-table.ts'
-import type { DatabaseOptions } from '../../services.ts'
+import { type DatabaseOptions, toFlags } from '../../services.ts'
 
 interface UpOptions extends DataDirOptions, DatabaseOptions {
   readonly host?: string
@@ -32,17 +33,17 @@ export const upCommand = defineCommand<UpOptions>({
   description: 'start the server and its services in the background; returns when they run',
   configure: (command) =>
     command
-      .option('--host <address>', 'address to listen on; one that other machines can reach needs API keys')
-      .option('--port <number>', 'port to listen on; 0 for any free port', parsePort)
-      .option('--services <directory>', 'folder of the service files')
-      .option('--timeout <ms>', 'milliseconds to wait until everything runs', parseCount, DEFAULT_TIMEOUT_MS)
+      .addOption(hostOption())
+      .addOption(portOption())
+      .addOption(servicesOption())
+      .addOption(timeoutOption('milliseconds to wait until everything runs', DEFAULT_TIMEOUT_MS))
       .addOption(dataDirOption())
       .addOption(registerOption())
       .addOption(simulateOption())
       .addOption(databaseOption())
       .addOption(jsonOption()),
   async run({ services, terminal, json }, options) {
-    const config = await services.loadConfig({ ...toServiceFlags(options), ...databaseFlag(options) })
+    const config = await services.loadConfig({ ...toServiceFlags(options), ...toFlags(options) })
     const folders = { dataDir: dataDirOf(config), logDir: logDirOf(config), timeoutMs: options.timeout }
     const running = findServer(folders.dataDir)
     const words = toWords(options)
@@ -66,7 +67,6 @@ export const upCommand = defineCommand<UpOptions>({
   },
 })
 
-const databaseFlag = ({ database }: DatabaseOptions): PolyphonyConfigInput => (database === undefined ? {} : { database })
 const hasFailed = ({ state, lastError }: ReportedService): boolean =>
   lastError !== undefined && (state === 'failed' || state === 'backoff')
 /** Options belong to the start of a server, and a server that runs has had its own. */

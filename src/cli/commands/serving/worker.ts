@@ -9,6 +9,7 @@ import {
   registerOption,
   simulateOption,
 } from '../../command.ts'
+import { untilStopped } from '../../control/stop-signal.ts'
 import { type DatabaseOptions, toFlags } from '../../services.ts'
 import { requireQueuedFlows } from '../../serving/distribution.ts'
 import type { Terminal } from '../../terminal.ts'
@@ -46,37 +47,32 @@ export const workerCommand = defineCommand<WorkerOptions>({
     }
     // Without the flags above: the configuration that the processes which start flows have as well.
     requireQueuedFlows(await services.loadConfig(toFlags(options)), 'polyphony worker')
-    const stop = new AbortController()
-    const end = () => {
-      if (stop.signal.aborted) process.exit(1)
-      stop.abort()
-    }
-    const signals = ['SIGINT', 'SIGTERM'] as const
-    for (const signal of signals) process.on(signal, end)
-    // The timers of the worker do not keep a process running.
-    const alive = setInterval(() => {}, 60_000)
-    try {
-      const open = await services.open(flags)
-      let probe: { readonly url: string; close(): Promise<void> } | undefined
+    const work = async (signal: AbortSignal) => {
+      // The timers of the worker do not keep a process running.
+      const alive = setInterval(() => {}, 60_000)
       try {
-        if (register !== undefined) await services.register(register, open)
-        const { healthPort: port } = open.config.worker
-        if (port !== undefined) probe = await services.listenForHealth(open, port)
-        await open.resumeInterrupted()
-        open.startBackgroundWork()
-        const health = await open.engineHealth()
-        if (json) terminal.printJson({ type: 'working', ...health, ...(probe && { healthUrl: probe.url }) })
-        else printState(terminal, health, probe?.url)
-        if (!stop.signal.aborted) await once(stop.signal, 'abort')
-        if (!json) terminal.print('Closing: calls in flight may end; other workers continue the flows. Again to end at once.')
+        const open = await services.open(flags)
+        let probe: { readonly url: string; close(): Promise<void> } | undefined
+        try {
+          if (register !== undefined) await services.register(register, open)
+          const { healthPort: port } = open.config.worker
+          if (port !== undefined) probe = await services.listenForHealth(open, port)
+          await open.resumeInterrupted()
+          open.startBackgroundWork()
+          const health = await open.engineHealth()
+          if (json) terminal.printJson({ type: 'working', ...health, ...(probe && { healthUrl: probe.url }) })
+          else printState(terminal, health, probe?.url)
+          if (!signal.aborted) await once(signal, 'abort')
+          if (!json) terminal.print('Closing: calls in flight may end; other workers continue the flows. Again to end at once.')
+        } finally {
+          await Promise.all([probe?.close(), open.close({ handOver: true, graceMs: GRACE_MS })])
+        }
+        if (json) terminal.printJson({ type: 'closed' })
       } finally {
-        await Promise.all([probe?.close(), open.close({ handOver: true, graceMs: GRACE_MS })])
+        clearInterval(alive)
       }
-      if (json) terminal.printJson({ type: 'closed' })
-    } finally {
-      clearInterval(alive)
-      for (const signal of signals) process.off(signal, end)
     }
+    await untilStopped(work, () => process.exit(1))
   },
 })
 
