@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import { toProblems } from '../domain/definition/problems.ts'
 import { EVENT_PRIORITIES, type NewEvent } from '../domain/event.ts'
+import { replaceUnstorable } from '../domain/storable-text.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 
 /** Bytes of the data of one event as JSON. */
@@ -15,8 +16,9 @@ const id = z
   .string()
   .min(1)
   .max(200)
-  // Postgres refuses NUL in text.
+  // Postgres refuses NUL in text, and its driver changes a surrogate without its other half.
   .regex(/^[^\0]*$/, 'expected text without NUL')
+  .regex(/^\P{Surrogate}*$/u, 'expected text without lone surrogates')
 
 const newEventSchema = z.strictObject({
   type: name,
@@ -61,7 +63,8 @@ const hasLevels = (value: unknown, levels: number): boolean => {
 
 function toJson(data: unknown): string {
   try {
-    return JSON.stringify(data ?? null) ?? 'null'
+    // Handlers of this process get what the database gives to all others.
+    return replaceUnstorable(JSON.stringify(data ?? null) ?? 'null')
   } catch {
     throw invalid('data', 'expected JSON, found a value that JSON cannot hold')
   }

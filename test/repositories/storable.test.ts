@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { toStorableJson, toStorableText } from '../../src/repositories/postgres/storable.ts'
+import { toStorableJson, toStorableText } from '../../src/domain/storable-text.ts'
 
 const clean = (text: string) => Buffer.from(text.replaceAll('\0', '\ufffd')).toString()
 

@@ -1,24 +1,5 @@
 import type { ValueTransformer } from 'typeorm'
-
-const REPLACEMENT = '\ufffd'
-// Pairs of backslashes match first, so that an escaped backslash before "u0000" does not count as an escape of NUL.
-const UNSTORABLE_ESCAPES = /\\\\|\\u0000|\\ud[89a-f][0-9a-f]{2}/g
-
-/**
- * Text that Postgres can store: NUL, which models do emit, becomes U+FFFD. The driver replaces lone surrogates when it
- * encodes the text as UTF-8.
- */
-export const toStorableText = (text: string): string => (text.includes('\0') ? text.replaceAll('\0', REPLACEMENT) : text)
-
-/**
- * JSON text of a value that Postgres can store. `JSON.stringify` writes NUL and lone surrogates as `\u` escapes, which
- * are otherwise rare, so most texts need no replacement.
- */
-export function toStorableJson(value: unknown): string {
-  const json = JSON.stringify(value)
-  if (!json.includes('\\u')) return json
-  return json.replace(UNSTORABLE_ESCAPES, (found) => (found === '\\\\' ? found : REPLACEMENT))
-}
+import { toStorableJson, toStorableText } from '../../domain/storable-text.ts'
 
 /** Converts text columns of entities when they are written, and in conditions. */
 export const storableText: ValueTransformer = {

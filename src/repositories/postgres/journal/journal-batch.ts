@@ -9,7 +9,7 @@ import type { MESSAGE_COLUMNS, MessageRow } from '../../columns/conversation-col
 import type { DEFINITION_COLUMNS, DefinitionRow } from '../../columns/flow-columns.ts'
 import type { FlowInsert, FlowOutcome, JournalEntry, NewDelivery, StoredDefinition } from '../../repository.ts'
 import type { JsonRow } from '../rows.ts'
-import { toStorableJson } from '../storable.ts'
+import { toStorableJson } from '../../../domain/storable-text.ts'
 import { type ClaimJson, type OutcomeJson, toClaimJson, toFlowJson, toOutcomeJson } from './flow-rows.ts'
 import { type IntentJson, toIntentJson } from './intent-rows.ts'
 import { JOURNAL_PART, JOURNAL_STATEMENTS, type JournalPart } from './journal-columns.ts'

@@ -1,7 +1,8 @@
 import type { Pool, PoolClient } from 'pg'
 import type { ClaimNext, ClaimNextAnswer, OrphanOptions, QueueCounts, QueuedFlow, QueueRepository } from '../../repository.ts'
 import { guarded } from '../database-errors.ts'
-import { canBeFlowId, toStorableText } from '../storable.ts'
+import { toStorableText } from '../../../domain/storable-text.ts'
+import { canBeFlowId } from '../storable.ts'
 import { inTransaction } from '../transaction.ts'
 import {
   CLAIM_NEXT_SQL,

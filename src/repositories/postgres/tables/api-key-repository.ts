@@ -9,7 +9,7 @@ import { selectList } from '../column-sql.ts'
 import { guarded } from '../database-errors.ts'
 import { ApiKeyEntity } from '../entities.ts'
 import { omitNulls, pickNonNull } from '../rows.ts'
-import { toStorableText } from '../storable.ts'
+import { toStorableText } from '../../../domain/storable-text.ts'
 
 const FIELDS = fieldsOf(API_KEY_COLUMNS)
 const SELECTION = selectList(FIELDS)

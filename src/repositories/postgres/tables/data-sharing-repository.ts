@@ -5,7 +5,7 @@ import type { DataSharingRepository } from '../../repository.ts'
 import { createBatchedRead } from '../batched-read.ts'
 import { guarded } from '../database-errors.ts'
 import { DataSharingPolicyEntity } from '../entities.ts'
-import { toStorableText } from '../storable.ts'
+import { toStorableText } from '../../../domain/storable-text.ts'
 
 type PolicyKey = Pick<DataSharingPolicy, 'userId' | 'providerKey'>
 

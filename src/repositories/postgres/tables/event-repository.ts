@@ -6,7 +6,7 @@ import type { EventRepository, UnnumberedEvent } from '../../events.ts'
 import { jsonColumnsOf, selectList } from '../column-sql.ts'
 import { guarded } from '../database-errors.ts'
 import { omitNulls } from '../rows.ts'
-import { toStorableJson } from '../storable.ts'
+import { toStorableJson, toStorableText } from '../../../domain/storable-text.ts'
 import { inTransaction } from '../transaction.ts'
 
 /** Key of the lock under which events are numbered. The number must only stay the same. */
@@ -75,9 +75,7 @@ const toValues = ({ afterSeq = 0, throughSeq, from, to, types, correlationId, us
   from,
   to,
   types?.map(toPattern),
-  correlationId,
-  userId,
-  subject,
+  ...[correlationId, userId, subject].map((text) => text && toStorableText(text)),
 ]
 
 /** `correlationId` becomes `correlation_id`, and so on; `position` counts from 1. */
@@ -92,7 +90,8 @@ function toEvent({ seq, id, type, source, priority, data, timestamp, ...optional
 }
 
 /** A pattern of LIKE: `service_*` becomes `service\_%`. */
-const toPattern = (type: string): string => {
+const toPattern = (name: string): string => {
+  const type = toStorableText(name)
   const text = (type.endsWith('*') ? type.slice(0, -1) : type).replace(/[\\%_]/g, '\\$&')
   return type.endsWith('*') ? `${text}%` : text
 }

@@ -6,7 +6,7 @@ import { FILE_COLUMNS, type FileRow } from '../../columns/file-columns.ts'
 import type { FileAddition, FileRepository } from '../../repository.ts'
 import { guarded } from '../database-errors.ts'
 import { pickNonNull } from '../rows.ts'
-import { toStorableText } from '../storable.ts'
+import { toStorableText } from '../../../domain/storable-text.ts'
 import { inTransaction } from '../transaction.ts'
 
 const SELECTED = fieldsOf(FILE_COLUMNS)

@@ -1,7 +1,8 @@
 import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
 import type { ListFlowsQuery } from '../../repository.ts'
 import { FLOW_SELECTION, LISTED_FLOW_SELECTION } from '../journal/flow-rows.ts'
-import { canBeFlowId, toStorableText } from '../storable.ts'
+import { toStorableText } from '../../../domain/storable-text.ts'
+import { canBeFlowId } from '../storable.ts'
 
 interface SortKey {
   readonly sql: string

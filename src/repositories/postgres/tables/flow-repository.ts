@@ -12,7 +12,8 @@ import { fromIntentRow, INTENTS_SQL, type SelectedIntent } from '../journal/inte
 import { fromStepResultRow, type SelectedStepResult, STEP_RESULTS_SQL } from '../journal/step-result-rows.ts'
 import { fromTurnRow, type SelectedTurn, TURNS_SQL } from '../journal/turn-rows.ts'
 import { pickNonNull } from '../rows.ts'
-import { canBeFlowId, toStorableText } from '../storable.ts'
+import { toStorableText } from '../../../domain/storable-text.ts'
+import { canBeFlowId } from '../storable.ts'
 import { flowListSql, NAMES_SQL, NEWEST_BY_NAME_SQL, STEP_STATES_SQL } from './flow-list-sql.ts'
 
 const DEFINITION_CACHE_BYTES = 32 * 1024 * 1024

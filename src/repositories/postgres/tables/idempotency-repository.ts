@@ -4,7 +4,7 @@ import type { IdempotencyState, IdempotentAnswer, IdempotentRequest } from '../.
 import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
 import type { IdempotencyRepository } from '../../repository.ts'
 import { guarded } from '../database-errors.ts'
-import { toStorableJson, toStorableText } from '../storable.ts'
+import { toStorableJson, toStorableText } from '../../../domain/storable-text.ts'
 
 const BEGIN_SQL = `insert into polyphony_idempotency as held (user_id, key, fingerprint, lock, created_at, locked_until)
 values ($1, $2, $3, $4, $5, $6)

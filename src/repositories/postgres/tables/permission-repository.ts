@@ -5,7 +5,7 @@ import type { PermissionRepository } from '../../repository.ts'
 import { createBatchedRead } from '../batched-read.ts'
 import { guarded } from '../database-errors.ts'
 import { ThreadPermissionEntity } from '../entities.ts'
-import { toStorableText } from '../storable.ts'
+import { toStorableText } from '../../../domain/storable-text.ts'
 
 interface PermissionKey {
   readonly user_id: string

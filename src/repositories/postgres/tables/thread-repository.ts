@@ -7,7 +7,7 @@ import type { ThreadRepository } from '../../repository.ts'
 import { guarded } from '../database-errors.ts'
 import { MessageEntity, ThreadEntity } from '../entities.ts'
 import { pickNonNull } from '../rows.ts'
-import { toStorableText } from '../storable.ts'
+import { toStorableText } from '../../../domain/storable-text.ts'
 
 // A separate statement, because the deletion must take its snapshot afterwards: it must see all flows that were created
 // in the thread before it was locked.

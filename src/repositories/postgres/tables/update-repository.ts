@@ -5,7 +5,8 @@ import { createBatchedRead } from '../batched-read.ts'
 import { guarded } from '../database-errors.ts'
 import { joinBatches, type StoredBatch } from '../journal/joined-updates.ts'
 import { fromUpdateBatch } from '../journal/update-rows.ts'
-import { canBeFlowId, toStorableJson } from '../storable.ts'
+import { toStorableJson } from '../../../domain/storable-text.ts'
+import { canBeFlowId } from '../storable.ts'
 
 /** Rows of one statement, for all flows that are read together: it limits the memory that they take. */
 const ROWS_PER_READ = 100

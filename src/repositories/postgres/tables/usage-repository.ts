@@ -3,7 +3,8 @@ import type { UsageFigures, UsageGroup, UsageQuery } from '../../../domain/execu
 import type { ATTEMPT_COLUMNS } from '../../columns/step-columns.ts'
 import type { UsageRepository } from '../../repository.ts'
 import { guarded } from '../database-errors.ts'
-import { canBeFlowId, toStorableText } from '../storable.ts'
+import { toStorableText } from '../../../domain/storable-text.ts'
+import { canBeFlowId } from '../storable.ts'
 
 interface Grouping {
   /** Columns of the reply, by the properties of `UsageRow`. */

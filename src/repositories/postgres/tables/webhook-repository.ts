@@ -9,7 +9,7 @@ import type {
 } from '../../background-repositories.ts'
 import { guarded } from '../database-errors.ts'
 import { omitNulls } from '../rows.ts'
-import { toStorableText } from '../storable.ts'
+import { toStorableText } from '../../../domain/storable-text.ts'
 
 // The update in case of a conflict changes nothing; without it the statement would return no row.
 const KEEP_SECRET_SQL = `insert into polyphony_webhooks as w (id, secret) values ($1, $2)
