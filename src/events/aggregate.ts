@@ -13,7 +13,7 @@ export interface Aggregation {
 }
 
 export interface AggregationDeps {
-  /** Estimated bytes of the events that are collected or wait for the handler, above which the next ones wait as well. */
+  /** Estimated bytes of events that are collected or wait for the handler, above which the next ones wait. */
   readonly maxBytes: number
   /** Called with what the handler throws or rejects with. */
   readonly onError: (error: unknown) => void

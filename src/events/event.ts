@@ -80,8 +80,8 @@ export interface HandlerOptions {
    */
   readonly maxQueueBytes?: number
   /**
-   * What is lost when more events or bytes wait: `drop_low` the oldest one of the lowest priority, which may be the new one
-   * itself; `drop_oldest` the oldest one of all. Default: `drop_low`.
+   * What is lost when more events or bytes wait: `drop_low` the oldest one of the lowest priority, which may be the new
+   * one itself; `drop_oldest` the oldest one of all. Default: `drop_low`.
    */
   readonly overflow?: 'drop_low' | 'drop_oldest'
   /**

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { followEvents } from '../../src/cli/control/follow-events.ts'
+import { readAcrossServers } from '../../src/cli/control/follow-events.ts'
 import { createServerEvents, type GetFromServer } from '../../src/cli/control/server-events.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import { rejection } from '../support/caught.ts'
@@ -50,7 +50,7 @@ function follow(lives: readonly Life[], maxFailures?: number) {
     }
     return createServerEvents(get)
   }
-  const events = followEvents({
+  const events = readAcrossServers({
     connect,
     signal: stop.signal,
     onGap: () => told.push('gap'),

@@ -4,7 +4,7 @@ import type { PolyphonyConfig } from '../../config/config.ts'
 import type { PolyphonyEvent } from '../../domain/event.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { collectWords, databaseOption, defineCommand, jsonOption, parseCount } from '../command.ts'
-import { followEvents } from '../control/follow-events.ts'
+import { readAcrossServers } from '../control/follow-events.ts'
 import { connectToServer, dataDirOf, findServer } from '../control/server-connection.ts'
 import type { ServerEvents } from '../control/server-events.ts'
 import { untilStopped } from '../control/stop-signal.ts'
@@ -84,7 +84,7 @@ async function printFromServer(
 ): Promise<void> {
   const { terminal, json } = context
   if (!json) terminal.warn('Waiting for events; Ctrl+C ends it.')
-  const events = followEvents({
+  const events = readAcrossServers({
     connect,
     types,
     correlationId,

@@ -3,7 +3,7 @@ import type { PolyphonyEvent } from '../../domain/event.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { ServerEventQuery, ServerEvents } from './server-events.ts'
 
-export interface FollowOptions extends Pick<ServerEventQuery, 'types' | 'correlationId'> {
+export interface AcrossServersOptions extends Pick<ServerEventQuery, 'types' | 'correlationId'> {
   /** The events of the server of the folder, found anew for every connection: a new server has another address. */
   readonly connect: () => ServerEvents
   readonly signal: AbortSignal
@@ -31,7 +31,7 @@ const MAX_FAILURES = 35
  * missing. A server whose log has fewer events than were read has another log, of which all events are yielded. Throws
  * what the first connection fails with, and later errors that a further connection cannot mend.
  */
-export async function* followEvents(options: FollowOptions): AsyncGenerator<PolyphonyEvent, void> {
+export async function* readAcrossServers(options: AcrossServersOptions): AsyncGenerator<PolyphonyEvent, void> {
   const { connect, types, correlationId, signal, onGap, onLost, onRejoined } = options
   const { baseDelayMs = BASE_DELAY_MS, maxDelayMs = MAX_DELAY_MS, maxFailures = MAX_FAILURES } = options
   /** Number of the last event that was read; undefined before the first connection. */

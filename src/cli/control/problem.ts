@@ -7,7 +7,7 @@ export const toErrorCode = (code: unknown): ErrorCode => (isErrorCode(code) ? co
 const isErrorCode = (code: unknown): code is ErrorCode => typeof code === 'string' && Object.hasOwn(ERROR_CODES, code)
 
 /** The error of a problem document of a server; `message` is that of one without a text. */
-export function toProblem(document: unknown, message: string): OrchestratorError {
+export function toServerError(document: unknown, message: string): OrchestratorError {
   const { code, detail, details } = { code: undefined, detail: undefined, details: undefined, ...toRecord(document) }
   return new OrchestratorError(toErrorCode(code), typeof detail === 'string' ? detail : message, { details: toRecord(details) })
 }

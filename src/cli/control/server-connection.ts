@@ -3,7 +3,7 @@ import type { PolyphonyConfig } from '../../config/config.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { ReportedReload, ReportedService } from '../../protocol/service.ts'
 import { isServerRunning, readServerFile, type ServerFile } from '../../system/server-file.ts'
-import { toProblem } from './problem.ts'
+import { toServerError } from './problem.ts'
 import { createServerEvents, type ServerEvents } from './server-events.ts'
 
 /** A server of this machine that the command line controls. */
@@ -95,4 +95,4 @@ export function createControl(server: ServerFile): ServerConnection {
 }
 
 const toError = async (response: Response): Promise<OrchestratorError> =>
-  toProblem(await response.json().catch(() => undefined), `the server answered with status ${response.status}`)
+  toServerError(await response.json().catch(() => undefined), `the server answered with status ${response.status}`)

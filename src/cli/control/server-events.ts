@@ -1,6 +1,6 @@
 import type { PolyphonyEvent } from '../../domain/event.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import { toProblem } from './problem.ts'
+import { toServerError } from './problem.ts'
 
 /** Which events a server is asked for. */
 export interface ServerEventQuery {
@@ -80,7 +80,7 @@ export function createServerEvents(get: GetFromServer): ServerEvents {
         // Users choose the types of their events, so that one may have the type of a frame of the stream.
         const found = event.safeParse(value)
         if (found.success) yield found.data
-        else if (type === 'problem') throw toProblem(value, 'the server has ended the stream of events')
+        else if (type === 'problem') throw toServerError(value, 'the server has ended the stream of events')
         else onGap()
       }
       if (!signal.aborted) throw ended()

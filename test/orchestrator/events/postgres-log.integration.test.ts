@@ -205,7 +205,9 @@ describe('the event log on Postgres', { timeout: 120_000 }, () => {
     const published = await one.events.publish(event('odd', data))
     await until(() => own.length === 1 && other.length === 1)
     const stored = await one.events.list({}, 1)
-    expect(published.data).toEqual(JSON.parse('{"a\ufffd":"b\ufffdc","lone":"x\ufffdy","pair":"😀","text":"\\\\u0000","__proto__":{"a":1}}'))
+    expect(published.data).toEqual(
+      JSON.parse('{"a\ufffd":"b\ufffdc","lone":"x\ufffdy","pair":"😀","text":"\\\\u0000","__proto__":{"a":1}}'),
+    )
     for (const found of [own[0], other[0], stored[0]]) expect(found?.data).toEqual(published.data)
     await expect(one.events.publish({ ...event('odd'), subject: 'x\udc00' })).rejects.toMatchObject({ code: 'EVENT_INVALID' })
     expect(await one.events.correlated('a\0b')).toEqual([])

@@ -1,7 +1,7 @@
 import type { Pool, PoolClient } from 'pg'
+import { toStorableText } from '../../../domain/storable-text.ts'
 import type { ClaimNext, ClaimNextAnswer, OrphanOptions, QueueCounts, QueuedFlow, QueueRepository } from '../../repository.ts'
 import { guarded } from '../database-errors.ts'
-import { toStorableText } from '../../../domain/storable-text.ts'
 import { canBeFlowId } from '../storable.ts'
 import { inTransaction } from '../transaction.ts'
 import {

@@ -1,9 +1,9 @@
 import type { Pool } from 'pg'
+import { toStorableJson, toStorableText } from '../../../domain/storable-text.ts'
 import type { WaitKey } from '../../../domain/waiting/wait.ts'
 import type { WaitAnswer, WaitCursor, WaitEvent, WaitRepository } from '../../repository.ts'
 import { guarded } from '../database-errors.ts'
 import { fromWaitRow, type SelectedWait, WAIT_SELECTION } from '../journal/wait-rows.ts'
-import { toStorableJson, toStorableText } from '../../../domain/storable-text.ts'
 import { canBeFlowId } from '../storable.ts'
 
 const OF_SQL = `select ${WAIT_SELECTION} from polyphony_flow_waits w where w.flow_id = $1`

@@ -1,8 +1,8 @@
 import type { Pool } from 'pg'
+import { toStorableText } from '../../../domain/storable-text.ts'
 import type { BUDGET_USAGE_COLUMNS, BudgetUsageRow } from '../../columns/spending-columns.ts'
 import type { BudgetKey, BudgetRepository, BudgetReservation, BudgetSettlement, BudgetUsage } from '../../repository.ts'
 import { guarded, sqlStateOf } from '../database-errors.ts'
-import { toStorableText } from '../../../domain/storable-text.ts'
 
 const UNIQUE_VIOLATION = '23505'
 

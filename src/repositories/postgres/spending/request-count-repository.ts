@@ -1,7 +1,7 @@
 import type { Pool } from 'pg'
+import { toStorableText } from '../../../domain/storable-text.ts'
 import type { RequestCountRepository } from '../../repository.ts'
 import { guarded } from '../database-errors.ts'
-import { toStorableText } from '../../../domain/storable-text.ts'
 
 const COUNT_SQL = `insert into polyphony_request_counts as r (key, count, ends_at)
 values ($1, 1, clock_timestamp() + $2::float8 * interval '1 millisecond')

@@ -1,5 +1,6 @@
 import type { Pool } from 'pg'
 import type { DataSource } from 'typeorm'
+import { toStorableText } from '../../../domain/storable-text.ts'
 import type { ApiKey } from '../../../domain/users/api-key.ts'
 import { API_KEY_COLUMNS, type ApiKeyRow } from '../../columns/caller-columns.ts'
 import { fieldsOf } from '../../columns/column.ts'
@@ -9,7 +10,6 @@ import { selectList } from '../column-sql.ts'
 import { guarded } from '../database-errors.ts'
 import { ApiKeyEntity } from '../entities.ts'
 import { omitNulls, pickNonNull } from '../rows.ts'
-import { toStorableText } from '../../../domain/storable-text.ts'
 
 const FIELDS = fieldsOf(API_KEY_COLUMNS)
 const SELECTION = selectList(FIELDS)

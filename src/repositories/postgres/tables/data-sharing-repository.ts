@@ -1,11 +1,11 @@
 import type { Pool } from 'pg'
 import type { DataSource } from 'typeorm'
+import { toStorableText } from '../../../domain/storable-text.ts'
 import type { DataSharingPolicy } from '../../../domain/users/sharing.ts'
 import type { DataSharingRepository } from '../../repository.ts'
 import { createBatchedRead } from '../batched-read.ts'
 import { guarded } from '../database-errors.ts'
 import { DataSharingPolicyEntity } from '../entities.ts'
-import { toStorableText } from '../../../domain/storable-text.ts'
 
 type PolicyKey = Pick<DataSharingPolicy, 'userId' | 'providerKey'>
 

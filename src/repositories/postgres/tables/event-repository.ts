@@ -1,12 +1,12 @@
 import type { Pool } from 'pg'
 import type { EventQuery, PolyphonyEvent } from '../../../domain/event.ts'
+import { toStorableJson, toStorableText } from '../../../domain/storable-text.ts'
 import { fieldsOf } from '../../columns/column.ts'
 import { EVENT_COLUMNS, type EventRow } from '../../columns/event-columns.ts'
 import type { EventRepository, UnnumberedEvent } from '../../events.ts'
 import { jsonColumnsOf, selectList } from '../column-sql.ts'
 import { guarded } from '../database-errors.ts'
 import { omitNulls } from '../rows.ts'
-import { toStorableJson, toStorableText } from '../../../domain/storable-text.ts'
 import { inTransaction } from '../transaction.ts'
 
 /** Key of the lock under which events are numbered. The number must only stay the same. */

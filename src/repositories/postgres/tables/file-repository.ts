@@ -1,12 +1,12 @@
 import type { Pool } from 'pg'
 import type { PageCursor } from '../../../domain/page-cursor.ts'
+import { toStorableText } from '../../../domain/storable-text.ts'
 import type { StoredFile } from '../../../domain/users/file.ts'
 import { fieldsOf } from '../../columns/column.ts'
 import { FILE_COLUMNS, type FileRow } from '../../columns/file-columns.ts'
 import type { FileAddition, FileRepository } from '../../repository.ts'
 import { guarded } from '../database-errors.ts'
 import { pickNonNull } from '../rows.ts'
-import { toStorableText } from '../../../domain/storable-text.ts'
 import { inTransaction } from '../transaction.ts'
 
 const SELECTED = fieldsOf(FILE_COLUMNS)

@@ -1,7 +1,7 @@
+import { toStorableText } from '../../../domain/storable-text.ts'
 import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
 import type { ListFlowsQuery } from '../../repository.ts'
 import { FLOW_SELECTION, LISTED_FLOW_SELECTION } from '../journal/flow-rows.ts'
-import { toStorableText } from '../../../domain/storable-text.ts'
 import { canBeFlowId } from '../storable.ts'
 
 interface SortKey {

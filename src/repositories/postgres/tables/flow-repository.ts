@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import type { Pool } from 'pg'
+import { toStorableText } from '../../../domain/storable-text.ts'
 import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
 import { fieldsOf } from '../../columns/column.ts'
 import { DEFINITION_COLUMNS, type DefinitionRow } from '../../columns/flow-columns.ts'
@@ -12,7 +13,6 @@ import { fromIntentRow, INTENTS_SQL, type SelectedIntent } from '../journal/inte
 import { fromStepResultRow, type SelectedStepResult, STEP_RESULTS_SQL } from '../journal/step-result-rows.ts'
 import { fromTurnRow, type SelectedTurn, TURNS_SQL } from '../journal/turn-rows.ts'
 import { pickNonNull } from '../rows.ts'
-import { toStorableText } from '../../../domain/storable-text.ts'
 import { canBeFlowId } from '../storable.ts'
 import { flowListSql, NAMES_SQL, NEWEST_BY_NAME_SQL, STEP_STATES_SQL } from './flow-list-sql.ts'
 

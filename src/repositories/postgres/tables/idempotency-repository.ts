@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import type { Pool } from 'pg'
+import { toStorableJson, toStorableText } from '../../../domain/storable-text.ts'
 import type { IdempotencyState, IdempotentAnswer, IdempotentRequest } from '../../../domain/users/idempotency.ts'
 import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
 import type { IdempotencyRepository } from '../../repository.ts'
 import { guarded } from '../database-errors.ts'
-import { toStorableJson, toStorableText } from '../../../domain/storable-text.ts'
 
 const BEGIN_SQL = `insert into polyphony_idempotency as held (user_id, key, fingerprint, lock, created_at, locked_until)
 values ($1, $2, $3, $4, $5, $6)

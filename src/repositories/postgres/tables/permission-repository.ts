@@ -1,11 +1,11 @@
 import type { Pool } from 'pg'
 import type { DataSource } from 'typeorm'
+import { toStorableText } from '../../../domain/storable-text.ts'
 import type { ThreadRight } from '../../../domain/users/thread.ts'
 import type { PermissionRepository } from '../../repository.ts'
 import { createBatchedRead } from '../batched-read.ts'
 import { guarded } from '../database-errors.ts'
 import { ThreadPermissionEntity } from '../entities.ts'
-import { toStorableText } from '../../../domain/storable-text.ts'
 
 interface PermissionKey {
   readonly user_id: string

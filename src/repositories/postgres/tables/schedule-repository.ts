@@ -1,11 +1,11 @@
 import type { Pool } from 'pg'
+import { toStorableText } from '../../../domain/storable-text.ts'
 import type { ScheduledRun, ScheduleRepository, StoredSchedule } from '../../background-repositories.ts'
 import { SCHEDULE_COLUMNS, type ScheduleRow } from '../../columns/background-columns.ts'
 import { fieldsOf } from '../../columns/column.ts'
 import { selectList } from '../column-sql.ts'
 import { guarded } from '../database-errors.ts'
 import { omitNulls } from '../rows.ts'
-import { toStorableText } from '../../../domain/storable-text.ts'
 
 const KEEP_SQL = `insert into polyphony_schedules as s (name, timing, next_at) values ($1, $2, $3)
 on conflict (name) do update set timing = excluded.timing, next_at = excluded.next_at, lease_until = null

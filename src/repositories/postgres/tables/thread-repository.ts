@@ -1,5 +1,6 @@
 import type { DataSource } from 'typeorm'
 import type { PageCursor } from '../../../domain/page-cursor.ts'
+import { toStorableText } from '../../../domain/storable-text.ts'
 import type { Message, Thread } from '../../../domain/users/thread.ts'
 import { fieldsOf } from '../../columns/column.ts'
 import { type MessageRow, THREAD_COLUMNS, type ThreadRow } from '../../columns/conversation-columns.ts'
@@ -7,7 +8,6 @@ import type { ThreadRepository } from '../../repository.ts'
 import { guarded } from '../database-errors.ts'
 import { MessageEntity, ThreadEntity } from '../entities.ts'
 import { pickNonNull } from '../rows.ts'
-import { toStorableText } from '../../../domain/storable-text.ts'
 
 // A separate statement, because the deletion must take its snapshot afterwards: it must see all flows that were created
 // in the thread before it was locked.

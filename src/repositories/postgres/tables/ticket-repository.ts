@@ -1,7 +1,7 @@
 import type { Pool } from 'pg'
+import { toStorableJson, toStorableText } from '../../../domain/storable-text.ts'
 import type { TicketRepository } from '../../repository.ts'
 import { guarded } from '../database-errors.ts'
-import { toStorableJson, toStorableText } from '../../../domain/storable-text.ts'
 
 const CREATE_SQL = 'insert into polyphony_tickets (hash, caller, expires_at) values ($1, $2, $3)'
 

@@ -1,11 +1,11 @@
 import type { Pool } from 'pg'
+import { toStorableJson } from '../../../domain/storable-text.ts'
 import type { FlowStatus } from '../../../domain/vocabulary.ts'
 import type { StoredUpdate, UpdateRepository } from '../../repository.ts'
 import { createBatchedRead } from '../batched-read.ts'
 import { guarded } from '../database-errors.ts'
 import { joinBatches, type StoredBatch } from '../journal/joined-updates.ts'
 import { fromUpdateBatch } from '../journal/update-rows.ts'
-import { toStorableJson } from '../../../domain/storable-text.ts'
 import { canBeFlowId } from '../storable.ts'
 
 /** Rows of one statement, for all flows that are read together: it limits the memory that they take. */

@@ -1,9 +1,9 @@
 import type { Pool } from 'pg'
 import type { UsageFigures, UsageGroup, UsageQuery } from '../../../domain/execution/usage-report.ts'
+import { toStorableText } from '../../../domain/storable-text.ts'
 import type { ATTEMPT_COLUMNS } from '../../columns/step-columns.ts'
 import type { UsageRepository } from '../../repository.ts'
 import { guarded } from '../database-errors.ts'
-import { toStorableText } from '../../../domain/storable-text.ts'
 import { canBeFlowId } from '../storable.ts'
 
 interface Grouping {

@@ -1,4 +1,5 @@
 import type { Pool } from 'pg'
+import { toStorableText } from '../../../domain/storable-text.ts'
 import type {
   ClaimedDelivery,
   DeliveryAttempt,
@@ -9,7 +10,6 @@ import type {
 } from '../../background-repositories.ts'
 import { guarded } from '../database-errors.ts'
 import { omitNulls } from '../rows.ts'
-import { toStorableText } from '../../../domain/storable-text.ts'
 
 // The update in case of a conflict changes nothing; without it the statement would return no row.
 const KEEP_SECRET_SQL = `insert into polyphony_webhooks as w (id, secret) values ($1, $2)
