@@ -171,6 +171,7 @@ function toFound(value: unknown): string {
 }
 
 const SECRET_PROVIDER_KEYS: ReadonlySet<string> = new Set(['apiKey', 'apiKeys', 'headers'])
+const SECRET_MCP_KEYS: ReadonlySet<PropertyKey> = new Set(['headers', 'env', 'args'])
 const PLAIN_PROVIDER_KEYS: ReadonlySet<PropertyKey> = new Set(
   Object.keys(providerSettingsSchema.shape).filter((key) => !SECRET_PROVIDER_KEYS.has(key)),
 )
@@ -180,6 +181,7 @@ function mayBeShown([first, second, third, ...deeper]: ConfigPath): boolean {
   if (first === 'database' || first === 'redisUrl') return false
   if (first === 'webhooks') return third === 'events'
   if (first === 'server' && second === 'apiKey') return false
+  if (first === 'mcp') return third === undefined || !SECRET_MCP_KEYS.has(third)
   return first !== 'providers' || (third !== undefined && deeper.length === 0 && PLAIN_PROVIDER_KEYS.has(third))
 }
 

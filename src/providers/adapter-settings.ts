@@ -1,3 +1,4 @@
+import type { Dispatcher } from 'undici'
 import type { ProviderSettingsInput } from '../config/provider-settings.ts'
 import { decodedUrlText } from './transport/url-credentials.ts'
 
@@ -10,6 +11,8 @@ export interface AdapterSettings extends Omit<ProviderSettingsInput, 'kind' | 'a
   /** Name by which prices are found: the preset, otherwise the kind. */
   readonly vendor: string
   readonly simulated: boolean
+  /** Opens the connections of requests that use no proxy. Default: one that all accounts share. */
+  readonly dispatcher?: Dispatcher
 }
 
 /** Shorter header values are not redacted, because they are words such as `v1` or `none`, which occur everywhere. */

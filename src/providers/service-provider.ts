@@ -1,6 +1,9 @@
+import type { Dispatcher } from 'undici'
 import type { ProviderKind } from '../config/provider-settings.ts'
 import type { ServiceAccount } from '../config/services/service-account.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import { createServiceLookup } from '../system/named-addresses.ts'
+import type { ResolveName } from '../system/public-addresses.ts'
 import type { AdapterSettings } from './adapter-settings.ts'
 import { createProviderBehindService, type ServiceCalls } from './behind-service.ts'
 import type { Provider, ProviderService } from './provider.ts'
@@ -24,23 +27,43 @@ export const SERVICE_VENDOR = 'service'
 /** The operations of a service are read before it has an address. */
 const NO_ADDRESS = 'http://service.invalid'
 
-/** The provider of a service, over the adapter of its kind. */
+/**
+ * Opens the connections to services: to addresses of this machine and to those that the operator may name, which are
+ * checked when the name is resolved. Loaded at the first call of a service.
+ */
+async function createServiceDispatcher(resolve?: ResolveName): Promise<Dispatcher> {
+  const { Agent } = await import('undici')
+  // The call layers bound the time.
+  return new Agent({ headersTimeout: 0, bodyTimeout: 0, connect: { lookup: createServiceLookup(resolve) } })
+}
+
+let shared: Promise<Dispatcher> | undefined
+/** One for all services. Its idle connections do not keep the process alive. */
+function sharedDispatcher(): Promise<Dispatcher> {
+  shared ??= createServiceDispatcher()
+  return shared
+}
+
+/** The provider of a service, over the adapter of its kind. `resolve`: default, the resolver of the system. */
 export function createServiceProvider(
   id: string,
   { account, calls }: BackingService,
   loadModels: (kind: ProviderKind, settings: AdapterSettings) => Promise<Provider>,
+  resolve?: ResolveName,
 ): Provider {
+  const openDispatcher = resolve ? () => createServiceDispatcher(resolve) : sharedDispatcher
   const { kind, path = '', inHouse } = account
   const shared = { id, kind, vendor: SERVICE_VENDOR, inHouse, calls }
   const baseUrlOf = (endpoint: string) => `${endpoint.replace(/\/+$/, '')}${path}`
   if (account.kind !== 'http') {
     const { kind: model, models, api } = account
-    const load = (endpoint: string) =>
+    const load = async (endpoint: string) =>
       loadModels(model, {
         id,
         vendor: SERVICE_VENDOR,
         simulated: false,
         baseUrl: baseUrlOf(endpoint),
+        dispatcher: await openDispatcher(),
         ...(api !== undefined && { api }),
       })
     return createProviderBehindService({ ...shared, ...(models && { models }), load })
@@ -48,7 +71,8 @@ export function createServiceProvider(
   const { operations } = account
   const load = async (endpoint: string): Promise<Provider> => {
     const { createHttpOperations } = await import('./http/http-operations.ts')
-    return createHttpOperations({ id, baseUrl: baseUrlOf(endpoint), operations, allowPrivateAddresses: true })
+    const dispatcher = await openDispatcher()
+    return createHttpOperations({ id, baseUrl: baseUrlOf(endpoint), operations, allowPrivateAddresses: true, dispatcher })
   }
   let known: Promise<Provider> | undefined
   return createProviderBehindService({

@@ -130,13 +130,14 @@ async function serve(polyphony: Polyphony, logger: FastifyBaseLogger, files: Ope
   logger.info({ url, isOpen }, 'the server is listening')
   let closing: Promise<void> | undefined
   const { services } = polyphony
-  services.announce(url)
-  files?.write(url, false)
+  const localUrl = server.localUrl()
+  services.announce(localUrl)
+  files?.write(localUrl, false)
   const starting = services
     .startAll()
     .catch((error: unknown) => logger.error({ err: error }, 'the services could not be started'))
     .then(() => {
-      if (!closing) files?.write(url, true)
+      if (!closing) files?.write(localUrl, true)
     })
   const close = async () => {
     await server.close()

@@ -1,6 +1,5 @@
 import type { AddressInfo } from 'node:net'
 import type { FastifyInstance } from 'fastify'
-import type { ServerSettings } from '../config/config.ts'
 import { assertNotExposed } from './access/exposure.ts'
 import { toListenError, toUrl } from './listen-error.ts'
 import { ignoreUpgrade, wantsWebSocket } from './raw/ignore-upgrade.ts'
@@ -18,6 +17,11 @@ export interface HttpServer {
    * are no keys, and when the address is not available.
    */
   listen(): Promise<string>
+  /**
+   * Once the server listens: its address on this machine, also where `server.publicUrl` is set. For programs whose
+   * tokens must not pass through the network.
+   */
+  localUrl(): string
   /**
    * Takes no new work, ends streams and sockets so that clients reconnect to another process, waits up to
    * `server.closeTimeoutMs` for requests that are being answered, and resolves when no client is connected. Flows
@@ -46,15 +50,17 @@ export async function createHttpServer(deps: ServerDeps, options: HttpServerOpti
           port: { key: 'server.port', value: settings.port },
         })
       })
-      return addressOf(app, settings)
+      return settings.publicUrl ?? toUrl(settings.host, portOf(app))
     },
+    localUrl: () => toUrl(LOOPBACK_OF[settings.host] ?? settings.host, portOf(app)),
     close,
   }
 }
 
-function addressOf(app: FastifyInstance, { host, publicUrl }: ServerSettings): string {
-  if (publicUrl !== undefined) return publicUrl
+/** A server that listens everywhere is reached over loopback. */
+const LOOPBACK_OF: Readonly<Record<string, string>> = { '0.0.0.0': '127.0.0.1', '::': '::1' }
+
+function portOf(app: FastifyInstance): number | string {
   const address: AddressInfo | string | null = app.server.address()
-  const port = typeof address === 'object' && address !== null ? address.port : ''
-  return toUrl(host, port)
+  return typeof address === 'object' && address !== null ? address.port : ''
 }

@@ -32,7 +32,8 @@ export interface ProviderCalls {
    * Permits a call to a service that runs or is degraded, and counts it until it leaves. Starts one with
    * `start: demand` first, unless `start` is false. Rejects with PROVIDER_UNAVAILABLE and the wait for a service that
    * will run by itself, which is also the case after a start that failed and will be repeated, with
-   * SERVICE_NOT_RUNNING for another one, and with the reason of the abort.
+   * SERVICE_NOT_RUNNING for another one, with SERVICE_ADDRESS_REFUSED for an endpoint elsewhere, and with the reason of
+   * the abort.
    */
   enter(id: string, signal: AbortSignal, options?: { readonly start?: boolean }): Promise<EnteredCall>
   /** `undefined` for an id that no service has. Called for members of pools before each call. */
@@ -52,6 +53,8 @@ export interface ProviderCallsDeps {
   readonly find: (id: string) => ServiceEntry | undefined
   readonly start: (id: string, signal: AbortSignal) => Promise<unknown>
   readonly stop: (id: string) => Promise<unknown>
+  /** Throws SERVICE_ADDRESS_REFUSED. Implemented by AddressRule.check. */
+  readonly checkAddress: (address: string) => unknown
   readonly clock: Clock
   /** Milliseconds of a clock that no one sets. */
   readonly monotonicNow: () => number
@@ -69,7 +72,7 @@ const MIN_WAIT_MS = 500
 /** Wait for what has no known end, such as a dependency or calls in flight. */
 const USUAL_WAIT_MS = 1_000
 
-export function createProviderCalls({ find, start, stop, clock, monotonicNow }: ProviderCallsDeps): ProviderCalls {
+export function createProviderCalls({ find, start, stop, checkAddress, clock, monotonicNow }: ProviderCallsDeps): ProviderCalls {
   const starts = new Map<string, StartTimes>()
   const idleTimers = new Map<string, StopTimer>()
   /** Services that are being stopped because no one used them: the next call starts them again. */
@@ -176,6 +179,7 @@ export function createProviderCalls({ find, start, stop, clock, monotonicNow }: 
       const endpoint = entry.body.endpoint()
       const ended = entry.life.runSignal()
       if (endpoint === undefined || !ended) throw notRunning(id, entry.life.snapshot().model.state)
+      checkAddress(endpoint)
       return { endpoint, ended, leave: begin(entry) }
     },
     standing(id) {
@@ -226,7 +230,8 @@ function returnsByItself({ state, next }: MachineModel): boolean {
 }
 
 function notRunning(id: string, state: string, cause?: unknown): OrchestratorError {
-  const reason = OrchestratorError.is(cause) ? `: ${cause.message}` : ''
+  // Users read this error. The message of a failed start names folders and processes, and is in the report of the service.
+  const reason = OrchestratorError.is(cause) ? ` (${cause.code})` : ''
   return new OrchestratorError('SERVICE_NOT_RUNNING', `expected the service "${id}" to run, found it ${state}${reason}`, {
     details: { provider: id, service: id, state, notSent: true },
     cause,

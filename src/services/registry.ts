@@ -123,6 +123,7 @@ export function createServices(deps: ServiceRegistryDeps): ServicesWithCalls {
     find: (id) => entries.get(id),
     start: (id, signal) => services.start(id, { signal }),
     stop: (id) => services.stop(id),
+    checkAddress: deps.rule.check,
     clock,
     monotonicNow,
   })

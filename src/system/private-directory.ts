@@ -1,4 +1,5 @@
-import { lstatSync, mkdirSync, renameSync, writeFileSync } from 'node:fs'
+import { closeSync, constants, fstatSync, lstatSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { isErrorCode } from './error-code.ts'
 
 const CLOSED = 0o077
 const READABLE = 0o022
@@ -26,4 +27,40 @@ export function writePrivateFile(path: string, text: string): void {
   const draft = `${path}.${process.pid}.draft`
   writeFileSync(draft, text, { mode: 0o600 })
   renameSync(draft, path)
+}
+
+/**
+ * The text of a file that nobody but the user of this process can have written; `undefined` where there is none. Throws
+ * an Error that names what was found: a link, a file of another user, or one that others may write or that cannot be
+ * read.
+ */
+export function readPrivateFile(path: string): string | undefined {
+  const file = openPrivate(path)
+  if (file === undefined) return undefined
+  try {
+    const stats = fstatSync(file)
+    if (!stats.isFile()) throw new Error(`${path} must be an ordinary file`)
+    const user = process.getuid?.()
+    if (user !== undefined && stats.uid !== user) {
+      throw new Error(`${path} must belong to the user ${user} of this process, not to ${stats.uid}`)
+    }
+    if (user !== undefined && (stats.mode & READABLE) !== 0) {
+      throw new Error(`${path} must not be writable by other users: chmod 600 ${path}`)
+    }
+    return readFileSync(file, 'utf8')
+  } finally {
+    closeSync(file)
+  }
+}
+
+function openPrivate(path: string): number | undefined {
+  const { O_RDONLY, O_NOFOLLOW = 0, O_NONBLOCK = 0 } = constants
+  try {
+    // Opening a pipe would otherwise wait for its writer.
+    return openSync(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
+  } catch (error) {
+    if (isErrorCode(error, 'ENOENT', 'ENOTDIR')) return undefined
+    const found = isErrorCode(error, 'ELOOP') ? 'a link' : error instanceof Error ? error.message : String(error)
+    throw new Error(`${path} must be a file that this process can read, found ${found}`, { cause: error })
+  }
 }

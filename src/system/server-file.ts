@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto'
-import { readFileSync, rmSync } from 'node:fs'
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { ensurePrivateDirectory, writePrivateFile } from './private-directory.ts'
+import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import { ensurePrivateDirectory, readPrivateFile, writePrivateFile } from './private-directory.ts'
 import { findStart, isSameProcess } from './process-table.ts'
 
 /** How the command line finds a server of this machine. The file is readable by the user of the server only. */
@@ -30,13 +31,31 @@ export function writeServerFile(dataDir: string, { url, token, ready }: Pick<Ser
   writePrivateFile(fileOf(dataDir), JSON.stringify({ url, pid: process.pid, started, token, ready }))
 }
 
-/** What the folder says about a server; undefined without a valid file. The server may have ended since. */
+/**
+ * What the folder says about a server; undefined without a valid file. The server may have ended since. Throws
+ * CONFIG_INVALID for a file that another user may have written: it could name any process of this user as the server,
+ * to have it ended.
+ */
 export function readServerFile(dataDir: string): ServerFile | undefined {
+  const text = readOwn(fileOf(dataDir))
+  if (text === undefined) return undefined
   try {
-    const value: unknown = JSON.parse(readFileSync(fileOf(dataDir), 'utf8'))
+    const value: unknown = JSON.parse(text)
     return isServerFile(value) ? value : undefined
   } catch {
     return undefined
+  }
+}
+
+function readOwn(path: string): string | undefined {
+  try {
+    return readPrivateFile(path)
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error)
+    throw new OrchestratorError('CONFIG_INVALID', `services.dataDir: ${message}`, {
+      details: { key: 'services.dataDir' },
+      cause: error,
+    })
   }
 }
 
@@ -45,8 +64,17 @@ export const isServerRunning = ({ pid, started }: Pick<ServerFile, 'pid' | 'star
 
 /** Removes the files if this process wrote them; another server may have taken the folder since. */
 export function removeServerFile(dataDir: string): void {
-  if (readServerFile(dataDir)?.pid !== process.pid) return
+  if (readIfOwn(dataDir)?.pid !== process.pid) return
   for (const path of [fileOf(dataDir), pidFileOf(dataDir)]) rmSync(path, { force: true })
+}
+
+/** A server that ends must not fail at a file that is no longer its own. */
+function readIfOwn(dataDir: string): ServerFile | undefined {
+  try {
+    return readServerFile(dataDir)
+  } catch {
+    return undefined
+  }
 }
 
 /** Removes the files of a server that was killed, so that nothing names its process any more. */

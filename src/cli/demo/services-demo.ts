@@ -38,7 +38,8 @@ export async function runServicesDemo(context: CommandContext): Promise<void> {
 async function writeServices(folder: string): Promise<PolyphonyConfigInput> {
   const dir = join(folder, 'services')
   const program = join(folder, 'model-server.mjs')
-  await mkdir(dir)
+  // Service files of a folder that others may write are refused, whatever the umask is.
+  await mkdir(dir, { mode: 0o700 })
   await writeFile(program, MODEL_SERVER)
   for (const id of WRITERS) {
     const service = {

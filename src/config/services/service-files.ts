@@ -1,9 +1,10 @@
-import { open, readdir, stat } from 'node:fs/promises'
+import type { Stats } from 'node:fs'
+import { constants, open, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { ServiceDefinition } from '../../domain/services/service-schema.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { decodeText } from '../decode-text.ts'
-import { parseServiceFile, type ServiceFileProblem } from './service-file.ts'
+import { parseServiceFile, type ServiceFileContent, type ServiceFileProblem } from './service-file.ts'
 
 export interface ServiceFiles {
   readonly services: readonly { readonly file: string; readonly service: ServiceDefinition }[]
@@ -28,10 +29,12 @@ export async function readServiceFiles(folder: string): Promise<ServiceFiles> {
     const message = `expected at most ${MAX_FILES} service files, found ${names.length}`
     return { services, problems: [{ file: folder, path: 'file', message }] }
   }
+  const openFolder = names.length === 0 ? undefined : await findOpenFolder(folder)
+  if (openFolder !== undefined) return { services, problems: [{ file: folder, path: 'file', message: openFolder }] }
   const fileOf = new Map<string, string>()
   for (const name of names) {
     const file = join(folder, name)
-    const content = await readOne(file)
+    const content = await readServiceFile(file)
     if (content.problems) problems.push(...content.problems)
     else {
       const { service } = content
@@ -54,22 +57,40 @@ async function listFolder(folder: string): Promise<readonly string[]> {
   }
 }
 
-async function readOne(file: string) {
+/**
+ * Who may write the folder may put any other file of the owner, or an older one, in the place of a service file; not
+ * with the sticky bit, but may then still add a link to one.
+ */
+async function findOpenFolder(folder: string): Promise<string | undefined> {
+  const found = findOthers(await stat(folder))
+  return found && `expected a folder that ${found} may write, because its files name programs${adviceFor(found)}`
+}
+
+const OWNER = 'only its owner'
+const OPERATOR = 'only the user that runs Polyphony'
+const adviceFor = (found: string): string => (found === OWNER ? ': chmod go-w' : '')
+
+/** Who alone may write it, where others may as well. */
+function findOthers({ mode, uid }: Pick<Stats, 'mode' | 'uid'>): string | undefined {
+  if (process.platform === 'win32') return undefined
+  if ((mode & WRITABLE_BY_OTHERS) !== 0) return OWNER
+  return uid === process.getuid?.() || uid === 0 ? undefined : OPERATOR
+}
+
+/** Reads one service file that only the operator can have written. */
+export async function readServiceFile(file: string): Promise<ServiceFileContent> {
   const failed = (message: string) => ({ problems: [{ file, path: 'file', message }] })
   try {
-    // Opening a pipe would wait for its writer.
-    if (!(await stat(file)).isFile()) return failed('expected an ordinary file')
-    const handle = await open(file, 'r')
+    // Opening a pipe would otherwise wait for its writer.
+    const handle = await open(file, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0))
     try {
       // The opened file is checked, so that no other one can take its name in between.
-      const { size, mode, uid } = await handle.stat()
+      const stats = await handle.stat()
+      if (!stats.isFile()) return failed('expected an ordinary file')
+      const { size } = stats
       if (size > MAX_FILE_BYTES) return failed(`expected at most ${MAX_FILE_BYTES} bytes, found ${size}`)
-      if (process.platform !== 'win32') {
-        if ((mode & WRITABLE_BY_OTHERS) !== 0) {
-          return failed('expected a file that only its owner may write, because it names a program: chmod go-w')
-        }
-        if (uid !== process.getuid?.() && uid !== 0) return failed('expected a file of the user that runs Polyphony')
-      }
+      const found = findOthers(stats)
+      if (found) return failed(`expected a file that ${found} may write, because it names a program${adviceFor(found)}`)
       const text = decodeText(await handle.readFile(), { name: file, code: 'SERVICE_INVALID' })
       return await parseServiceFile(file, text)
     } finally {

@@ -23,6 +23,8 @@ export interface HttpOperationsSettings extends Omit<HttpProviderSettings, 'kind
   readonly id: string
   /** Resolves names of hosts. Default: the resolver of the system. */
   readonly resolve?: ResolveName
+  /** Opens the connections of requests that use no proxy. Default: one that keeps to `allowPrivateAddresses`. */
+  readonly dispatcher?: Dispatcher
   readonly environment?: NodeJS.ProcessEnv
 }
 
@@ -129,7 +131,10 @@ export function createHttpOperations(settings: HttpOperationsSettings): Provider
         throw bounded.aborted ? tooSlow(id, model, timeoutMs) : error
       }
     },
-    close: () => dispatcher.destroy(),
+    async close() {
+      // One that was given has other users.
+      if (dispatcher !== settings.dispatcher) await dispatcher.destroy()
+    },
   }
 }
 
@@ -184,6 +189,7 @@ function createDispatcher(base: URL, settings: HttpOperationsSettings): Dispatch
       proxyTunnel: base.protocol === 'https:',
     })
   }
+  if (settings.dispatcher) return settings.dispatcher
   const isChecked = !allowPrivateAddresses && !isLiteralHost(base.hostname)
   return new Agent({ ...NO_TIMEOUTS, ...(isChecked && { connect: { lookup: createPublicLookup(resolve) } }) })
 }

@@ -123,7 +123,7 @@ function createFetch(
     bodyTimeout: 0,
     ...(isChecked && { connect: { lookup: createPublicLookup(resolve) } }),
   })
-  const transport = createVendorTransport({ id }, process.env, dispatcher)
+  const transport = createVendorTransport({ id, dispatcher }, process.env)
   return {
     fetch: async (input, init) => {
       const url = new URL(input instanceof Request ? input.url : input)

@@ -43,17 +43,16 @@ export class ProxiedConnectionError extends Error {
 
 /**
  * Sends the requests of one account: with its own `fetch`, over its `proxy`, over a proxy of the environment, or
- * directly, with `dispatcher` if it is given. Redirects are returned as responses, because redirecting would send the
+ * directly, over its `dispatcher`. Redirects are returned as responses, because redirecting would send the
  * key and the prompt to another address. Only `init.signal` bounds the time, and its abort closes the connection in
  * every phase. Rejects with the errors of undici or `fetch`, and with an OrchestratorError if the headers function
  * fails.
  */
 export function createVendorTransport(
-  settings: Pick<AdapterSettings, 'id' | 'apiKey' | 'headers' | 'fetch' | 'proxy'>,
+  settings: Pick<AdapterSettings, 'id' | 'apiKey' | 'headers' | 'fetch' | 'proxy' | 'dispatcher'>,
   environment: NodeJS.ProcessEnv = process.env,
-  dispatcher?: Dispatcher,
 ): VendorTransport {
-  const { id, fetch: ownFetch, proxy } = settings
+  const { id, fetch: ownFetch, proxy, dispatcher } = settings
   const secrets = [...secretsOf(settings)]
   const withoutProxy = dispatcher ? { dispatcher } : direct
   const ownRoute = proxy === undefined ? undefined : toRoute(toProxyUrl(proxy, `providers.${id}.proxy`))

@@ -34,7 +34,7 @@ export const createPinnedRequest =
     const send = url.protocol === 'https:' ? requestHttps : requestHttp
     return new Promise((resolve, reject) => {
       const fail = (error: unknown) => reject(signal.aborted ? signal.reason : error)
-      const sent = send(url, { method, headers, signal, lookup: rule.lookupFor(url), agent: false }, (response) => {
+      const sent = send(url, { method, headers, signal, lookup: rule.lookup, agent: false }, (response) => {
         const chunks: Buffer[] = []
         let bytes = 0
         const finish = (cut: boolean) =>

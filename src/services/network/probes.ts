@@ -31,8 +31,7 @@ export const createTcpProbe =
     const port = Number(address.slice(split + 1))
     return new Promise((resolve, reject) => {
       rule.checkHost(host)
-      const lookup = rule.lookupFor(new URL(`http://${host.includes(':') ? `[${host}]` : host}`))
-      const socket = connect({ host, port, lookup, signal })
+      const socket = connect({ host, port, lookup: rule.lookup, signal })
       socket.once('connect', () => {
         socket.destroy()
         resolve({ ok: true, detail: 'accepts connections' })

@@ -55,7 +55,8 @@ export function createRunRecords(directory: string): RunRecords {
       const parsed = runRecord.safeParse(JSON.parse(readFileSync(pathOf(id, SUFFIX), 'utf8')))
       return parsed.success && parsed.data.id === id ? parsed.data : undefined
     } catch (error) {
-      if (error instanceof SyntaxError || isErrorCode(error, 'ENOENT')) return undefined
+      // Such a record stays unreadable, and must not keep the other services from starting.
+      if (error instanceof SyntaxError || isErrorCode(error, 'ENOENT', 'EISDIR', 'ELOOP', 'EACCES', 'EPERM')) return undefined
       throw error
     }
   }

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -36,10 +36,9 @@ export const runServiceCommand = defineCommand({
 })
 
 async function readService(file: string) {
-  const { decodeText } = await import('../../../config/decode-text.ts')
-  const { parseServiceFile, serviceFilesInvalid } = await import('../../../config/services/service-file.ts')
-  const text = decodeText(readFileSync(file), { name: file, code: 'SERVICE_INVALID' })
-  const { service, problems } = await parseServiceFile(file, text)
+  const { serviceFilesInvalid } = await import('../../../config/services/service-file.ts')
+  const { readServiceFile } = await import('../../../config/services/service-files.ts')
+  const { service, problems } = await readServiceFile(file)
   if (problems) throw serviceFilesInvalid(problems)
   return service
 }
