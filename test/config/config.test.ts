@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { describeSources, loadConfig, type PolyphonyConfigInput } from '../../src/config/config.ts'
+import { rejection } from '../support/caught.ts'
 
 let cwd: string
 beforeEach(() => {
@@ -119,6 +120,23 @@ describe('configuration', () => {
     expect(JSON.stringify(described)).not.toContain('sk-secret')
     expect(described).toContainEqual({ key: 'providers.openai.apiKey', value: 'set', source: 'OPENAI_API_KEY' })
     expect(described).toContainEqual({ key: 'database', value: 'postgresql://…@host/db', source: 'DATABASE_URL' })
+  })
+
+  test('prints no header, variable or argument of an MCP server, and no key of the server', async () => {
+    const config = await load({
+      server: { apiKey: 'canary-key' },
+      mcp: {
+        web: { url: 'https://tools.example/mcp', headers: { authorization: 'Bearer canary-header' } },
+        own: { command: 'tools', args: ['--token', 'canary-argument'], env: { TOKEN: 'canary-variable' } },
+      },
+    })
+    const shown = describeSources(config)
+    expect(JSON.stringify(shown)).not.toContain('canary')
+    const source = 'argument of createPolyphony'
+    expect(shown).toContainEqual({ key: 'mcp.own.env.TOKEN', value: 'set', source })
+    expect(shown).toContainEqual({ key: 'mcp.own.command', value: 'tools', source })
+    const wrong = await rejection(load({ mcp: { own: { command: 'tools', env: Object({ TOKEN: ['canary-variable'] }) } } }))
+    expect(JSON.stringify(wrong)).not.toContain('canary')
   })
 
   test.each([

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -117,4 +118,22 @@ describe('service files', () => {
 test('a program does not get the log of the server: its id is another one', async () => {
   const { problems } = await only('id: orchestrator\ntype: agent\nexecutable: sleep 1\n')
   expect(problems).toMatchObject([{ path: 'id', line: 1, message: expect.stringContaining('expected another id') }])
+})
+
+test('no file of a folder is read that others may write, because they could put another one in its place', async () => {
+  write('one.yaml', 'id: one\ntype: llm\n', 0o600)
+  for (const mode of [0o777, 0o1777, 0o775]) {
+    chmodSync(folder, mode)
+    const { services, problems } = await readServiceFiles(folder)
+    expect(services).toEqual([])
+    expect(problems).toMatchObject([{ file: folder, message: expect.stringContaining('chmod go-w') }])
+  }
+  chmodSync(folder, 0o755)
+  expect((await readServiceFiles(folder)).services).toHaveLength(1)
+})
+
+test('a pipe in the place of a service file is a problem, and nothing waits for its writer', async () => {
+  execFileSync('mkfifo', [join(folder, 'pipe.yaml')])
+  const { problems } = await readServiceFiles(folder)
+  expect(problems).toMatchObject([{ file: join(folder, 'pipe.yaml'), message: 'expected an ordinary file' }])
 })
