@@ -2,7 +2,6 @@ import type { Dispatcher } from 'undici'
 import type { ProviderKind } from '../config/provider-settings.ts'
 import type { ServiceAccount } from '../config/services/service-account.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
-import { createServiceLookup } from '../system/named-addresses.ts'
 import type { ResolveName } from '../system/public-addresses.ts'
 import type { AdapterSettings } from './adapter-settings.ts'
 import { createProviderBehindService, type ServiceCalls } from './behind-service.ts'
@@ -27,21 +26,10 @@ export const SERVICE_VENDOR = 'service'
 /** The operations of a service are read before it has an address. */
 const NO_ADDRESS = 'http://service.invalid'
 
-/**
- * Opens the connections to services: to addresses of this machine and to those that the operator may name, which are
- * checked when the name is resolved. Loaded at the first call of a service.
- */
-async function createServiceDispatcher(resolve?: ResolveName): Promise<Dispatcher> {
-  const { Agent } = await import('undici')
-  // The call layers bound the time.
-  return new Agent({ headersTimeout: 0, bodyTimeout: 0, connect: { lookup: createServiceLookup(resolve) } })
-}
-
-let shared: Promise<Dispatcher> | undefined
-/** One for all services. Its idle connections do not keep the process alive. */
-function sharedDispatcher(): Promise<Dispatcher> {
-  shared ??= createServiceDispatcher()
-  return shared
+/** Loaded at the first call of a service, because it loads undici. */
+async function openDispatcher(resolve: ResolveName | undefined): Promise<Dispatcher> {
+  const { createServiceDispatcher, SERVICE_DISPATCHER } = await import('./transport/service-dispatcher.ts')
+  return resolve ? createServiceDispatcher(resolve) : SERVICE_DISPATCHER
 }
 
 /** The provider of a service, over the adapter of its kind. `resolve`: default, the resolver of the system. */
@@ -51,7 +39,6 @@ export function createServiceProvider(
   loadModels: (kind: ProviderKind, settings: AdapterSettings) => Promise<Provider>,
   resolve?: ResolveName,
 ): Provider {
-  const openDispatcher = resolve ? () => createServiceDispatcher(resolve) : sharedDispatcher
   const { kind, path = '', inHouse } = account
   const shared = { id, kind, vendor: SERVICE_VENDOR, inHouse, calls }
   const baseUrlOf = (endpoint: string) => `${endpoint.replace(/\/+$/, '')}${path}`
@@ -63,7 +50,7 @@ export function createServiceProvider(
         vendor: SERVICE_VENDOR,
         simulated: false,
         baseUrl: baseUrlOf(endpoint),
-        dispatcher: await openDispatcher(),
+        dispatcher: await openDispatcher(resolve),
         ...(api !== undefined && { api }),
       })
     return createProviderBehindService({ ...shared, ...(models && { models }), load })
@@ -71,7 +58,7 @@ export function createServiceProvider(
   const { operations } = account
   const load = async (endpoint: string): Promise<Provider> => {
     const { createHttpOperations } = await import('./http/http-operations.ts')
-    const dispatcher = await openDispatcher()
+    const dispatcher = await openDispatcher(resolve)
     return createHttpOperations({ id, baseUrl: baseUrlOf(endpoint), operations, allowPrivateAddresses: true, dispatcher })
   }
   let known: Promise<Provider> | undefined

@@ -1,7 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
+import { findStart } from '../../src/system/process-table.ts'
 import { findProcessFacts } from '../../src/system/processes.ts'
 import { readServerFile } from '../../src/system/server-file.ts'
 import { send } from '../server/running-server.ts'
@@ -115,6 +116,28 @@ test('a process that has the pid of a dead server by now is never signalled', TI
   expect(isRunning(stranger.pid ?? 0)).toBe(true)
 })
 
+test(
+  'a file that others may have written names no server, so that nobody has a process of the operator ended',
+  TIMEOUT,
+  async () => {
+    const { run, dataDir } = createFolder()
+    const victim: ChildProcess = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)'], { stdio: 'ignore' })
+    onTestFinished(() => void victim.kill('SIGKILL'))
+    const pid = victim.pid ?? 0
+    // Everybody may read when a process was started.
+    const forged = { url: 'http://127.0.0.1:9', pid, started: findStart(pid), token: 'ctl_forged', ready: true }
+    mkdirSync(dataDir)
+    onTestFinished(() => rmSync(dataDir, { recursive: true, force: true }))
+    writeFileSync(join(dataDir, 'server.json'), JSON.stringify(forged))
+    chmodSync(join(dataDir, 'server.json'), 0o666)
+    for (const words of [['down', '--timeout', '300'], ['down', '--orphans'], ['status'], ['services', 'list']]) {
+      const { exitCode, stderr } = await run(words)
+      expect([exitCode, stderr], words.join(' ')).toEqual([3, expect.stringContaining('must not be writable by other users')])
+    }
+    expect(isRunning(pid)).toBe(true)
+  },
+)
+
 test('SIGHUP with a file that cannot be used changes nothing and is in the log', TIMEOUT, async () => {
   const { up, directory, file, programOf } = createFolder()
   const { pid, url } = JSON.parse((await up()).stdout)
@@ -144,6 +167,9 @@ test('one service runs in the foreground from its file, and ends with the comman
   })
   expect(program).toBeGreaterThan(0)
   expect(isRunning(program)).toBe(false)
+  chmodSync(file, 0o666)
+  const refused = await run(['services', 'run', file])
+  expect([refused.exitCode, refused.stdout, refused.stderr]).toEqual([2, '', expect.stringContaining('only its owner may write')])
 })
 
 test('service files are checked without a server, each problem with its place', TIMEOUT, async () => {
