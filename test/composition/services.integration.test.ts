@@ -66,6 +66,17 @@ describe('programs of service files', () => {
     expect(existsSync(join(dataDir, 'run', 'web.set-aside'))).toBe(true)
   })
 
+  test('a folder in the place of a record is set aside like one that cannot be read, and keeps no service from starting', async () => {
+    const { services, dataDir } = await open({ 'web.yaml': web('web'), 'other.yaml': web('other') })
+    mkdirSync(join(dataDir, 'run', 'web.json'), { recursive: true, mode: 0o700 })
+    const reports = await services.startAll()
+    expect(reports.map(({ id, state }) => [id, state])).toEqual([
+      ['other', 'running'],
+      ['web', 'running'],
+    ])
+    expect(existsSync(join(dataDir, 'run', 'web.set-aside'))).toBe(true)
+  })
+
   test('a program gets a port, is ready at its first good probe, is called, and is gone after the close', async () => {
     process.env.POLYPHONY_TEST_KEY = 'secret'
     const { polyphony, services, lines } = await open({

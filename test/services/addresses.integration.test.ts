@@ -125,6 +125,20 @@ test('a step reaches no endpoint that a call of code would not', async () => {
   expect(await rejection(services.providerCalls.enter('one', signal()))).toMatchObject(refused)
 })
 
+test('a user whose step finds a service that cannot start gets the code of the failure, and no folder or process', async () => {
+  const { services } = openServiceWorld({ settings: { restart: { maxRetries: 0 } } })
+  cleanups.push(() => services.close())
+  const start = () => {
+    throw new Error('/home/operator/secret-folder is not there')
+  }
+  const provider = { kind: 'openai-compatible' as const }
+  const endpoint = 'http://127.0.0.1:9'
+  await services.register({ id: 'one', type: 'llm', start: 'demand', endpoint, provider, handlers: { start } })
+  const failed = await rejection(services.providerCalls.enter('one', signal()))
+  expect(failed).toMatchObject({ code: 'SERVICE_NOT_RUNNING', message: expect.stringMatching(/\(SERVICE_[A-Z_]+\)$/) })
+  expect(services.get('one').lastError?.message).toContain('secret-folder')
+})
+
 const MODELS = { kind: 'openai-compatible', inHouse: false } as const
 const HTTP = {
   kind: 'http',
