@@ -230,7 +230,7 @@ function returnsByItself({ state, next }: MachineModel): boolean {
 }
 
 function notRunning(id: string, state: string, cause?: unknown): OrchestratorError {
-  // Users read this error. The message of a failed start names folders and processes, and is in the report of the service.
+  // Users read this error. The message of a failed start names folders and processes; the report has it.
   const reason = OrchestratorError.is(cause) ? ` (${cause.code})` : ''
   return new OrchestratorError('SERVICE_NOT_RUNNING', `expected the service "${id}" to run, found it ${state}${reason}`, {
     details: { provider: id, service: id, state, notSent: true },

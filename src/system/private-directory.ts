@@ -30,9 +30,8 @@ export function writePrivateFile(path: string, text: string): void {
 }
 
 /**
- * The text of a file that nobody but the user of this process can have written; `undefined` where there is none. Throws
- * an Error that names what was found: a link, a file of another user, or one that others may write or that cannot be
- * read.
+ * The text of a file that only the user of this process can have written; `undefined` where no file exists. Throws an
+ * Error that names what was found: a link, a file of another user, or one that others may write or that cannot be read.
  */
 export function readPrivateFile(path: string): string | undefined {
   const file = openPrivate(path)

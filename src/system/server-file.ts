@@ -68,7 +68,7 @@ export function removeServerFile(dataDir: string): void {
   for (const path of [fileOf(dataDir), pidFileOf(dataDir)]) rmSync(path, { force: true })
 }
 
-/** A server that ends must not fail at a file that is no longer its own. */
+/** A server that ends must not fail at a file that others have replaced. */
 function readIfOwn(dataDir: string): ServerFile | undefined {
   try {
     return readServerFile(dataDir)

@@ -58,8 +58,8 @@ async function listFolder(folder: string): Promise<readonly string[]> {
 }
 
 /**
- * Who may write the folder may put any other file of the owner, or an older one, in the place of a service file; not
- * with the sticky bit, but may then still add a link to one.
+ * Users that may write the folder may put any other file of the owner, or an older one, in the place of a service file;
+ * with the sticky bit they may still add a link to one.
  */
 async function findOpenFolder(folder: string): Promise<string | undefined> {
   const found = findOthers(await stat(folder))
@@ -70,7 +70,7 @@ const OWNER = 'only its owner'
 const OPERATOR = 'only the user that runs Polyphony'
 const adviceFor = (found: string): string => (found === OWNER ? ': chmod go-w' : '')
 
-/** Who alone may write it, where others may as well. */
+/** The only user that should be able to write it, where others can as well. */
 function findOthers({ mode, uid }: Pick<Stats, 'mode' | 'uid'>): string | undefined {
   if (process.platform === 'win32') return undefined
   if ((mode & WRITABLE_BY_OTHERS) !== 0) return OWNER
