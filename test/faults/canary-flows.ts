@@ -66,39 +66,48 @@ export interface StepPlan {
   readonly conditional: boolean
 }
 
-const stepPlan: fc.Arbitrary<StepPlan> = fc.record(
-  {
-    provider: fc.constantFrom(...VENDORS, ...PROVIDERS, POOL),
-    prompt: fc.constantFrom(...Object.keys(PROMPTS)),
-    inputFrom: fc.constantFrom('previous', 'original', 'all', 'earlier'),
-    samples: fc.constantFrom(2, 3),
-    fallback: fc.constantFrom(...PROVIDERS),
-    refused: fc.nat(4).map((dice) => dice === 0),
-    optional: fc.nat(3).map((dice) => dice === 0),
-    conditional: fc.nat(4).map((dice) => dice === 0),
-  },
-  { requiredKeys: ['provider', 'prompt', 'refused', 'optional', 'conditional'] },
-)
+const stepPlanOf = (
+  providers: readonly StepPlan['provider'][],
+  fallbacks: readonly (typeof PROVIDERS)[number][],
+): fc.Arbitrary<StepPlan> =>
+  fc.record(
+    {
+      provider: fc.constantFrom(...providers),
+      prompt: fc.constantFrom(...Object.keys(PROMPTS)),
+      inputFrom: fc.constantFrom('previous', 'original', 'all', 'earlier'),
+      samples: fc.constantFrom(2, 3),
+      fallback: fc.constantFrom(...fallbacks),
+      refused: fc.nat(4).map((dice) => dice === 0),
+      optional: fc.nat(3).map((dice) => dice === 0),
+      conditional: fc.nat(4).map((dice) => dice === 0),
+    },
+    { requiredKeys: ['provider', 'prompt', 'refused', 'optional', 'conditional'] },
+  )
 
 const rules = fc.option(
   fc.record({ allowConversationHistory: fc.boolean(), allowCrossProviderContext: fc.boolean(), allowAttachments: fc.boolean() }),
   { nil: undefined, freq: 5 },
 )
 
-export const combination = fc.record({
-  type: fc.constantFrom<FlowType>('sequential', 'parallel', 'graph', 'conditional', 'critique', 'refinement'),
-  steps: fc.array(stepPlan, { minLength: 4, maxLength: 4 }),
-  policies: fc.record({ alpha: rules, beta: rules, gamma: rules, [IN_HOUSE]: rules, [OUTSIDE]: rules }),
-  contextPolicy: fc.record({
-    shareConversationHistory: fc.boolean(),
-    shareStepOutputs: fc.nat(3).map((dice) => dice !== 0),
-    includeOriginalPrompt: fc.boolean(),
-    preserveSystemPrompts: fc.boolean(),
-    maxSharedTokens: fc.constantFrom(0, 60, 10_000, 10_000, 10_000),
-  }),
-  givenInput: fc.boolean(),
-  streaming: fc.boolean(),
-})
+const combinationOf = (stepPlan: fc.Arbitrary<StepPlan>) =>
+  fc.record({
+    type: fc.constantFrom<FlowType>('sequential', 'parallel', 'graph', 'conditional', 'critique', 'refinement'),
+    steps: fc.array(stepPlan, { minLength: 4, maxLength: 4 }),
+    policies: fc.record({ alpha: rules, beta: rules, gamma: rules, [IN_HOUSE]: rules, [OUTSIDE]: rules }),
+    contextPolicy: fc.record({
+      shareConversationHistory: fc.boolean(),
+      shareStepOutputs: fc.nat(3).map((dice) => dice !== 0),
+      includeOriginalPrompt: fc.boolean(),
+      preserveSystemPrompts: fc.boolean(),
+      maxSharedTokens: fc.constantFrom(0, 60, 10_000, 10_000, 10_000),
+    }),
+    givenInput: fc.boolean(),
+    streaming: fc.boolean(),
+  })
+/** Flows over the vendors alone. */
+export const combination = combinationOf(stepPlanOf(VENDORS, VENDORS))
+/** Flows over vendors, services, and the pool that mixes them. */
+export const combinationWithServices = combinationOf(stepPlanOf([...VENDORS, ...PROVIDERS, POOL], PROVIDERS))
 export type Combination = typeof combination extends fc.Arbitrary<infer Value> ? Value : never
 
 const READS_OUTPUTS = ['input', 'previous', 'step', 'parsed', 'samples', 'allSteps', 'stepsJson']

@@ -10,7 +10,7 @@ import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import type { Polyphony } from '../../src/polyphony.ts'
 import { openTestPolyphony } from '../support/polyphony.ts'
 import { casesOf, SEED } from '../support/scale.ts'
-import { type Combination, combination, toDefinition } from './canary-flows.ts'
+import { type Combination, combinationWithServices, toDefinition } from './canary-flows.ts'
 import {
   type CanaryVendors,
   createCanaryVendors,
@@ -221,7 +221,7 @@ async function judgeRecords(plan: Combination, { run, flowId, user, updates, rul
 test(`in ${COMBINATIONS} generated combinations no provider receives a context item that its policy forbids`, {
   timeout: 600_000,
 }, async () => {
-  const plans = fc.sample(combination, { numRuns: COMBINATIONS, seed: SEED })
+  const plans = fc.sample(combinationWithServices, { numRuns: COMBINATIONS, seed: SEED })
   for (const [index, plan] of plans.entries()) {
     vendors.arrivals.length = 0
     // A service at another address is decided about as before.

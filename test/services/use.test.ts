@@ -61,7 +61,7 @@ describe('a service that starts with its first call', () => {
     const start = () => Promise.reject(new Error('no model file'))
     await world.services.register(onDemand('one', { start }))
     const failure = await rejection(world.services.providerCalls.enter('one', signal()))
-    expect(failure).toMatchObject({ code: 'SERVICE_NOT_RUNNING', message: expect.stringContaining('no model file') })
+    expect(failure).toMatchObject({ code: 'SERVICE_NOT_RUNNING', message: expect.stringMatching(/found it .* \(SERVICE_/) })
   })
 })
 
@@ -126,6 +126,7 @@ describe('idleStopMs', () => {
     // Only what calls read of an entry.
     const find = () => entry as unknown as ServiceEntry
     const calls = createProviderCalls({
+      checkAddress: () => undefined,
       find,
       start: () => started.opened,
       stop: async () => void stops++,

@@ -1,5 +1,6 @@
 import type { CallEnding, CallStart, FlowEnding, StartedFlow } from '../../src/domain/execution/observation.ts'
 import type { Attempt } from '../../src/domain/execution/step-result.ts'
+import type { ServiceFigures } from '../../src/domain/services/service-figures.ts'
 
 /** Minimal facts that an observer receives. */
 export const FLOW: StartedFlow = {
@@ -39,3 +40,14 @@ export const ATTEMPT: Attempt = {
   simulated: false,
 }
 export const CALL_ENDING: CallEnding = { durationMs: 5, attempts: 1, unpriced: false, simulated: false, aborted: false }
+
+export const figuresOf = (id: string, more: Partial<ServiceFigures> = {}): ServiceFigures => ({
+  id,
+  state: 'running',
+  restarts: 0,
+  inFlight: 0,
+  failedProbes: 0,
+  answeredCalls: 0,
+  unansweredCalls: 0,
+  ...more,
+})

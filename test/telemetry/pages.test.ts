@@ -3,7 +3,7 @@ import { GEN_AI, GENERAL, POLYPHONY } from '../../src/telemetry/gen-ai-names.ts'
 import { createMetrics } from '../../src/telemetry/metrics.ts'
 import { codeIn, readMarkdown, tableOf } from '../support/markdown.ts'
 import { parseExposition } from './exposition.ts'
-import { ATTEMPT, CALL, CALL_ENDING, FLOW, FLOW_ENDING } from './facts.ts'
+import { ATTEMPT, CALL, CALL_ENDING, FLOW, FLOW_ENDING, figuresOf } from './facts.ts'
 
 const page = readMarkdown('docs/observability.md').replaceAll(/^```.*?^```/gms, '')
 
@@ -16,7 +16,12 @@ describe('the documentation of observability', () => {
   })
 
   test('names every metric with its labels', async () => {
-    const { metrics, observer } = createMetrics({ providerIds: ['openai'], flowTypes: ['sequential'], droppedEvents: () => 0 })
+    const { metrics, observer } = createMetrics({
+      providerIds: ['openai'],
+      flowTypes: ['sequential'],
+      droppedEvents: () => 0,
+      services: () => [figuresOf('writer')],
+    })
     const flow = await observer.flowStarted(FLOW)
     const call = flow.callStarted?.(CALL)
     call?.attempted({ ...ATTEMPT, usage: { inputTokens: 1, source: 'reported' } })

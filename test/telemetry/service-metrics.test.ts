@@ -1,21 +1,9 @@
 import { expect, test } from 'vitest'
-import type { ServiceFigures } from '../../src/domain/services/service-figures.ts'
 import { createMetrics } from '../../src/telemetry/metrics.ts'
 import { MAX_SERVICES } from '../../src/telemetry/service-metrics.ts'
 import { openTestPolyphony } from '../support/polyphony.ts'
 import { labelValues, parseExposition, sumOf } from './exposition.ts'
-import { ATTEMPT, CALL, CALL_ENDING, FLOW } from './facts.ts'
-
-const figuresOf = (id: string, more: Partial<ServiceFigures> = {}): ServiceFigures => ({
-  id,
-  state: 'running',
-  restarts: 0,
-  inFlight: 0,
-  failedProbes: 0,
-  answeredCalls: 0,
-  unansweredCalls: 0,
-  ...more,
-})
+import { ATTEMPT, CALL, CALL_ENDING, FLOW, figuresOf } from './facts.ts'
 
 test('show the state, restarts, failed probes and calls of every service as they are at the scrape', async () => {
   let services = [figuresOf('one', { restarts: 2, inFlight: 3, failedProbes: 4, answeredCalls: 5, unansweredCalls: 6 })]
