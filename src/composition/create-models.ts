@@ -16,8 +16,8 @@ import { createLazySimulator } from '../providers/lazy-simulator.ts'
 import { createMinCachedTokens } from '../providers/models/min-cached-tokens.ts'
 import { createModelNames } from '../providers/models/model-names.ts'
 import { createPriceBook, createPricingLookup } from '../providers/models/prices.ts'
+import { createProviderLookup } from '../providers/models/provider-lookup.ts'
 import { createOperationLists } from '../providers/operation-lists.ts'
-import type { ProviderInfo } from '../providers/provider.ts'
 import { createProviderService } from '../providers/registry.ts'
 import type { ProviderCalls } from '../services/provider-calls.ts'
 import { createAnswerCache } from './answers/create-answer-cache.ts'
@@ -55,7 +55,8 @@ export function createModels(config: LoadedConfig, { sharedRates, warn, recordin
     overrides: config.prices,
     perCall: (...call) => backing.priceOf(...call) ?? perCall(...call),
   })
-  const pricingOf = createPricingLookup(providers)
+  const find = createProviderLookup(providers)
+  const pricingOf = createPricingLookup(find)
 
   const price: LedgerDeps['price'] = (provider, answer, usage) => prices.price(pricingOf(provider), answer, usage)
   const isSimulated = (provider: string) => pricingOf(provider).simulated
@@ -83,8 +84,6 @@ export function createModels(config: LoadedConfig, { sharedRates, warn, recordin
     ...chosen,
   })
 
-  const inProcess = new Set(idsOf(providers.list().filter((info) => info.inProcess)))
-  const inHouse = new Set(idsOf(providers.list().filter((info) => info.inHouse)))
   const { baseDelayMs } = { ...config.retry, ...(recording?.isReplay && { baseDelayMs: 0 }) }
   const operationsOf: FindOperations = createOperationLists(providers.get, { baseDelayMs })
 
@@ -96,12 +95,13 @@ export function createModels(config: LoadedConfig, { sharedRates, warn, recordin
     backing,
     simulator,
     sharing: createSharingRules({
-      isInProcess: (id) => inProcess.has(id),
-      isInHouse: (id) => backing.isInHouse(id) || inHouse.has(id),
+      isInProcess: (id) => find(id)?.inProcess === true,
+      // Only `backing` knows about a service, which may be registered again under its id with other terms.
+      isInHouse: (id) => backing.isInHouse(id) || (find(id)?.inHouse === true && find(id)?.service !== true),
     }),
     prices,
     pricingOf,
-    minCachedTokens: createMinCachedTokens(providers),
+    minCachedTokens: createMinCachedTokens(find),
     modelNames: createModelNames({ prices: config.prices }),
     tokens: createTokenCounter(),
     call,
@@ -116,8 +116,6 @@ export function createModels(config: LoadedConfig, { sharedRates, warn, recordin
     estimate: createCallEstimate({ price, isSimulated }),
   }
 }
-
-const idsOf = (infos: readonly ProviderInfo[]): readonly string[] => infos.map(({ id }) => id)
 
 export type Models = ReturnType<typeof createModels>
 

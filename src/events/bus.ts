@@ -17,7 +17,7 @@ type UnnumberedEvent = Omit<PolyphonyEvent, 'seq' | 'replayed'>
 export interface EventMessages {
   publish(topic: string, payload: string): void
   subscribe(topic: string, subscriber: { onMessage(payload: string): void; onGap(): void }): () => void
-  hasSubscribersElsewhere(topic: string): boolean
+  mayHaveSubscribersElsewhere(topic: string): boolean
 }
 
 export interface EventBusDeps {
@@ -98,7 +98,7 @@ export function createEventBus(deps: EventBusDeps): EventBus {
       const stored = events.map((event, index): PolyphonyEvent => ({ ...event, seq: firstSeq + index }))
       if (tail && handlers.size > 0) tail.stored(stored)
       else for (const event of stored) deliver(event)
-      if (messages?.hasSubscribersElsewhere(TOPIC)) messages.publish(TOPIC, String(firstSeq + stored.length - 1))
+      if (messages?.mayHaveSubscribersElsewhere(TOPIC)) messages.publish(TOPIC, String(firstSeq + stored.length - 1))
     },
     bytesOf: estimateEventBytes,
     maxItems: deps.unstored,

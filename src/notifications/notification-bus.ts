@@ -50,6 +50,8 @@ export function createNotificationBus(options: NotificationBusOptions): Notifica
   let attempt = 0
   let isStarted = false
   let isConnected = false
+  /** When the bus has connected the last time (`performance.now`). */
+  let connectedMs = 0
   /** Announcements since the bus has last received a frame of its own. */
   let unansweredAnnouncements = 0
   let failures = 0
@@ -166,6 +168,7 @@ export function createNotificationBus(options: NotificationBusOptions): Notifica
     unansweredAnnouncements = 0
     if (isConnected) return
     isConnected = true
+    connectedMs = performance.now()
     failures = 0
     reportGap()
   }
@@ -173,6 +176,8 @@ export function createNotificationBus(options: NotificationBusOptions): Notifica
   const reportGap = () => {
     for (const group of [...subscribers.values()]) for (const subscriber of [...group]) callListener(() => subscriber.onGap?.())
   }
+
+  const hasSubscribersElsewhere = (topic: string) => (elsewhere.get(topic) ?? 0) > performance.now()
 
   async function end(): Promise<void> {
     clearInterval(announceTimer)
@@ -220,7 +225,9 @@ export function createNotificationBus(options: NotificationBusOptions): Notifica
         announcements.delete(topic)
       }
     },
-    hasSubscribersElsewhere: (topic) => (elsewhere.get(topic) ?? 0) > performance.now(),
+    hasSubscribersElsewhere,
+    mayHaveSubscribersElsewhere: (topic) =>
+      hasSubscribersElsewhere(topic) || !isConnected || performance.now() < connectedMs + announceMs,
     isConnected: () => isConnected,
     close() {
       closing ??= end()

@@ -29,6 +29,11 @@ export interface NotificationBus {
    * frequent message, so that nothing is sent without a receiver. Must be cheap.
    */
   hasSubscribersElsewhere(topic: string): boolean
+  /**
+   * As `hasSubscribersElsewhere`, and true as well as long as that is not known: before the bus has connected, and
+   * until others had the time to answer. For messages of processes that may never subscribe to anything. Must be cheap.
+   */
+  mayHaveSubscribersElsewhere(topic: string): boolean
   /** Whether messages arrive: the bus is connected and has received its own greeting. */
   isConnected(): boolean
   /** Sends what is still queued, for at most a second, and disconnects. Safe to call twice. */

@@ -112,6 +112,16 @@ export function describeNotifications({ name, open }: NotificationsSuite): void 
       await until(() => !b.bus.hasSubscribersElsewhere('x'))
     })
 
+    test('topics may have subscribers elsewhere until the others had the time to announce theirs', async () => {
+      const bus = join()
+      expect(bus.mayHaveSubscribersElsewhere('x')).toBe(true)
+      const b = await joinWith('y', 50)
+      expect(b.bus.hasSubscribersElsewhere('x')).toBe(false)
+      await until(() => !b.bus.mayHaveSubscribersElsewhere('x'))
+      await joinWith('x', 50)
+      await until(() => b.bus.mayHaveSubscribersElsewhere('x'))
+    })
+
     test('two thousand topics are announced', async () => {
       const a = join()
       const topics = Array.from({ length: 2_000 }, (_, index) => `flow:${index}-${'x'.repeat(30)}`)

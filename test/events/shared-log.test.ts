@@ -24,7 +24,7 @@ function createFleet() {
   return { log, join, reads: () => reads }
 }
 
-/** Every open Polyphony is connected, because it subscribes to what other processes ask of it. */
+/** A process that has run a flow is connected, because it subscribes to what other processes ask of it. */
 async function hearsOf({ messages }: { readonly messages: NotificationBus }): Promise<void> {
   messages.subscribe('ownership', { onMessage: () => {} })
   await until(() => messages.hasSubscribersElsewhere('events'))
@@ -43,6 +43,23 @@ test('an event of one process reaches the handlers of another, in order and once
   }
   await until(() => seen.length >= 150)
   expect(seen).toEqual(Array.from({ length: 150 }, (_, index) => index + 1))
+  await Promise.all([one.messages.close(), two.messages.close()])
+})
+
+test('an event of a process that does nothing but publish reaches the handlers of another at once', async () => {
+  const { join } = createFleet()
+  const [one, two] = [join('one'), join('two')]
+  const seen: string[] = []
+  two.bus.on({}, ({ type }) => seen.push(type))
+  await two.bus.ready()
+  // The reading again a second after the start would find them as well.
+  await until(() => two.messages.isConnected())
+  await new Promise((resolve) => setTimeout(resolve, 1_100))
+  for (const type of ['first', 'second']) {
+    await one.bus.publish(event(type))
+    await until(() => seen.includes(type))
+  }
+  expect(seen).toEqual(['first', 'second'])
   await Promise.all([one.messages.close(), two.messages.close()])
 })
 

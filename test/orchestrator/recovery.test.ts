@@ -17,6 +17,7 @@ function createRecoveryOf(heartbeat: () => Promise<void>) {
         return () => subscribers.delete(subscriber)
       },
       hasSubscribersElsewhere: () => true,
+      mayHaveSubscribersElsewhere: () => true,
       isConnected: () => true,
       close: async () => {},
     },

@@ -21,9 +21,9 @@ test.each<[string, ReturnType<typeof info>, string, number]>([
   ['a server of unknown caching', info('ollama', 'openai-compatible'), 'llama', Number.POSITIVE_INFINITY],
   ['the simulator', info('anthropic', 'anthropic', 'anthropic', true), 'claude-sonnet-4-5', Number.POSITIVE_INFINITY],
 ])('the minimum of %s', (_, provider, model, expected) => {
-  expect(createMinCachedTokens({ list: () => [provider] })({ provider: provider.id, model })).toBe(expected)
+  expect(createMinCachedTokens(() => provider)({ provider: provider.id, model })).toBe(expected)
 })
 
 test('a provider that is not configured caches nothing', () => {
-  expect(createMinCachedTokens({ list: () => [] })({ provider: 'x', model: 'claude-sonnet-4-5' })).toBe(Number.POSITIVE_INFINITY)
+  expect(createMinCachedTokens(() => undefined)({ provider: 'x', model: 'claude-sonnet-4-5' })).toBe(Number.POSITIVE_INFINITY)
 })

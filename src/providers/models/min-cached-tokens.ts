@@ -1,6 +1,7 @@
 import type { Target } from '../../domain/definition/flow-definition.ts'
 import { anthropicAbilitiesOf } from '../anthropic/anthropic-models.ts'
-import type { ProviderInfo, ProviderService } from '../provider.ts'
+import type { ProviderInfo } from '../provider.ts'
+import type { FindProviderInfo } from './provider-lookup.ts'
 
 /**
  * OpenAI caches the beginning of prompts of this length by itself, and Azure with it
@@ -12,10 +13,9 @@ const MIN_OF_OPENAI = 1_024
  * Returns a function that finds the number of tokens from which the vendor of a model caches the beginning of a prompt;
  * Infinity for vendors whose caching needs nothing from a request, or is unknown, and for the simulator.
  */
-export function createMinCachedTokens(providers: Pick<ProviderService, 'list'>): (target: Target) => number {
-  const known = new Map(providers.list().map((info) => [info.id, info]))
+export function createMinCachedTokens(find: FindProviderInfo): (target: Target) => number {
   return ({ provider, model }) => {
-    const info = known.get(provider)
+    const info = find(provider)
     return info && !info.simulated ? minOf(info, model) : Number.POSITIVE_INFINITY
   }
 }

@@ -2,9 +2,10 @@ import type { PriceCalculation } from '@pydantic/genai-prices'
 import type { ConfiguredPrice } from '../../config/config-schema.ts'
 import type { PricedAnswer } from '../../domain/execution/model-call.ts'
 import type { Cost, Usage } from '../../domain/execution/usage.ts'
-import type { NamedProvider, PriceBook, PricingIdentity, ProviderService } from '../provider.ts'
+import type { NamedProvider, PriceBook, PricingIdentity } from '../provider.ts'
 import { toTierFactor } from '../vendor/service-tiers.ts'
 import { hostedToolsUsd } from './hosted-tool-prices.ts'
+import type { FindProviderInfo } from './provider-lookup.ts'
 
 /** Day on which the bundled price list (`@pydantic/genai-prices` 0.1.8) was published. */
 export const PRICES_DATE = '2026-09-23'
@@ -221,12 +222,7 @@ function isCounted(usage: Usage): usage is CountedUsage {
 const round = (costUsd: number) => Math.round(costUsd * 1e9) / 1e9
 
 /** Returns the identity by which prices, tokenizers and model names are found, by provider id. */
-export function createPricingLookup(providers: ProviderService): (id: string) => NamedProvider {
-  const known = new Map<string, NamedProvider>()
-  const find = (id: string): NamedProvider | undefined => {
-    if (!known.has(id)) for (const info of providers.list()) known.set(info.id, info)
-    return known.get(id)
-  }
-  // Services may be added later, under ids that no other provider has.
-  return (id) => find(id) ?? { id, vendor: id, simulated: false }
-}
+export const createPricingLookup =
+  (find: FindProviderInfo) =>
+  (id: string): NamedProvider =>
+    find(id) ?? { id, vendor: id, simulated: false }
