@@ -77,7 +77,7 @@ test.each([
   })
 })
 
-test('a file of 100 MB passes through both ways', { timeout: 120_000 }, async () => {
+test('a file of 100 MB passes through both ways', { timeout: 300_000 }, async () => {
   const large = await openTestPostgres()
   onTestFinished(() => large.drop())
   const data = randomBytes(100_000_000)
