@@ -44,8 +44,9 @@ export interface ProviderCalls {
   assertRuns(entry: ServiceEntry): void
   /** Counts a call to a service that runs until the returned function is called with its outcome. */
   begin(entry: ServiceEntry): (succeeded: boolean) => void
-  /** Measures starts, for the wait for the next one. Called after every change of a service. */
+  /** Measures starts, for the wait for the next one. Must be called after every change of a service. */
   changed(id: string, before: MachineModel, model: MachineModel): void
+  /** Stops no more services for want of calls. */
   close(): void
 }
 
@@ -73,12 +74,14 @@ const MIN_WAIT_MS = 500
 const USUAL_WAIT_MS = 1_000
 
 export function createProviderCalls({ find, start, stop, checkAddress, clock, monotonicNow }: ProviderCallsDeps): ProviderCalls {
-  const starts = new Map<string, StartTimes>()
-  const idleTimers = new Map<string, StopTimer>()
+  // By entry and not by id: what is left of a service that was replaced must not touch the new one.
+  const starts = new WeakMap<ServiceEntry, StartTimes>()
+  const idleTimers = new Map<ServiceEntry, StopTimer>()
+  let isClosed = false
   /** Services that are being stopped because no one used them: the next call starts them again. */
   const endingUnused = new WeakSet<ServiceEntry>()
   /** Calls that wait for the start of their service; each aborts when the start fails and will be repeated. */
-  const waitingCalls = new Map<string, Set<AbortController>>()
+  const waitingCalls = new Map<ServiceEntry, Set<AbortController>>()
 
   const startsWithCall = (entry: ServiceEntry): boolean => {
     const { state } = entry.life.snapshot().model
@@ -87,21 +90,20 @@ export function createProviderCalls({ find, start, stop, checkAddress, clock, mo
   }
 
   const standingOf = (entry: ServiceEntry): ServiceStanding => {
-    const { id, life } = entry
-    const { model } = life.snapshot()
+    const { model } = entry.life.snapshot()
     const run = model.runs
     const isAsleep = model.state === 'idle' || model.state === 'stopping'
     if (model.state === 'running' || (isAsleep && startsWithCall(entry))) return { mayAsk: true, run }
     if (!returnsByItself(model)) {
       return { mayAsk: false, run, mayReturn: false, waitMs: Number.POSITIVE_INFINITY, code: 'SERVICE_NOT_RUNNING' }
     }
-    return { mayAsk: false, run, mayReturn: true, waitMs: waitOf(id, model), code: 'PROVIDER_UNAVAILABLE' }
+    return { mayAsk: false, run, mayReturn: true, waitMs: waitOf(entry, model), code: 'PROVIDER_UNAVAILABLE' }
   }
 
   /** A start of unknown length is asked for again after as long as it has lasted, so that the waits double. */
-  function waitOf(id: string, { state, nextStartAtMs }: MachineModel): number {
+  function waitOf(entry: ServiceEntry, { state, nextStartAtMs }: MachineModel): number {
     const now = monotonicNow()
-    const { startedAtMs = now, lastedMs } = starts.get(id) ?? {}
+    const { startedAtMs = now, lastedMs } = starts.get(entry) ?? {}
     if (state === 'backoff') return Math.max(0, (nextStartAtMs ?? now) - now) + (lastedMs ?? 0)
     if (state !== 'starting') return USUAL_WAIT_MS
     return Math.max(MIN_WAIT_MS, lastedMs === undefined ? now - startedAtMs : startedAtMs + lastedMs - now)
@@ -114,7 +116,7 @@ export function createProviderCalls({ find, start, stop, checkAddress, clock, mo
     if (state === 'running' || state === 'degraded') return
     const details = { provider: id, service: id, state, notSent: true }
     if (!returnsByItself(model)) throw notRunning(id, state)
-    const retryAfterMs = Math.round(waitOf(id, model))
+    const retryAfterMs = Math.round(waitOf(entry, model))
     const cause = model.lastError ? ` after ${model.lastError.code}` : ''
     const error = new OrchestratorError('PROVIDER_UNAVAILABLE', `the service "${id}" does not run yet (${state}${cause})`, {
       details: { ...details, retryAfterMs },
@@ -124,8 +126,8 @@ export function createProviderCalls({ find, start, stop, checkAddress, clock, mo
 
   async function startOnDemand(entry: ServiceEntry, signal: AbortSignal): Promise<void> {
     const { id, life } = entry
-    const waiting = waitingCalls.get(id) ?? new Set()
-    waitingCalls.set(id, waiting)
+    const waiting = waitingCalls.get(entry) ?? new Set()
+    waitingCalls.set(entry, waiting)
     const failedOnce = new AbortController()
     waiting.add(failedOnce)
     try {
@@ -136,33 +138,37 @@ export function createProviderCalls({ find, start, stop, checkAddress, clock, mo
       if (!failedOnce.signal.aborted) throw notRunning(id, life.snapshot().model.state, error)
     } finally {
       waiting.delete(failedOnce)
-      if (waiting.size === 0) waitingCalls.delete(id)
+      if (waiting.size === 0) waitingCalls.delete(entry)
       // A service whose callers have all left is used by no one.
       stopWhenUnused(entry)
     }
   }
 
-  const isUsed = ({ id, life }: ServiceEntry): boolean => life.snapshot().inFlight > 0 || waitingCalls.has(id)
+  const isUsed = (entry: ServiceEntry): boolean => entry.life.snapshot().inFlight > 0 || waitingCalls.has(entry)
+
+  function stopIdleTimer(entry: ServiceEntry): void {
+    idleTimers.get(entry)?.()
+    idleTimers.delete(entry)
+  }
 
   function stopWhenUnused(entry: ServiceEntry): void {
-    const { id, definition } = entry
+    const { id, definition, life } = entry
     const { idleStopMs } = definition
-    if (idleStopMs === undefined || isUsed(entry)) return
-    idleTimers.get(id)?.()
+    if (idleStopMs === undefined || isClosed || isUsed(entry) || isAtRest(life.snapshot().model)) return
+    stopIdleTimer(entry)
     const stopTimer = clock.startTimer(idleStopMs, () => {
-      idleTimers.delete(id)
+      idleTimers.delete(entry)
       if (find(id) !== entry || isUsed(entry)) return
       endingUnused.add(entry)
       // A failure to stop is a state of the service.
       const stopping = stop(id).catch(() => undefined)
       void stopping.then(() => endingUnused.delete(entry))
     })
-    idleTimers.set(id, stopTimer)
+    idleTimers.set(entry, stopTimer)
   }
 
   function begin(entry: ServiceEntry): (succeeded: boolean) => void {
-    idleTimers.get(entry.id)?.()
-    idleTimers.delete(entry.id)
+    stopIdleTimer(entry)
     const end = entry.life.beginCall()
     return (succeeded) => {
       end(succeeded)
@@ -201,16 +207,20 @@ export function createProviderCalls({ find, start, stop, checkAddress, clock, mo
     assertRuns,
     begin,
     changed(id, before, model) {
-      if (model.state === before.state) return
-      if (model.state === 'backoff') for (const waiting of waitingCalls.get(id) ?? []) waiting.abort()
-      const known = starts.get(id) ?? {}
+      const entry = find(id)
+      if (!entry || model.state === before.state) return
+      if (model.state === 'backoff') for (const waiting of waitingCalls.get(entry) ?? []) waiting.abort()
+      // The time without calls is counted for each run that someone asks for.
+      if (isAtRest(model)) stopIdleTimer(entry)
+      const known = starts.get(entry) ?? {}
       if (model.state === 'starting') known.startedAtMs = monotonicNow()
       else if (before.state === 'starting' && model.state === 'running' && known.startedAtMs !== undefined) {
         known.lastedMs = monotonicNow() - known.startedAtMs
       }
-      starts.set(id, known)
+      starts.set(entry, known)
     },
     close() {
+      isClosed = true
       for (const stopTimer of idleTimers.values()) stopTimer()
       idleTimers.clear()
     },
@@ -223,10 +233,14 @@ const STARTS = {
   manual: undefined,
 } as const satisfies Record<ServiceEntry['definition']['start'], string | undefined>
 
+/** Whether nothing of the service runs and nothing will by itself. */
+const isAtRest = ({ state }: MachineModel): boolean => state === 'idle' || state === 'failed'
+
 /** A service that stops in order to start again comes back like one that failed. */
-function returnsByItself({ state, next }: MachineModel): boolean {
+function returnsByItself(model: MachineModel): boolean {
+  const { state, next } = model
   if (state === 'stopping') return next !== 'idle'
-  return state !== 'idle' && state !== 'failed'
+  return !isAtRest(model)
 }
 
 function notRunning(id: string, state: string, cause?: unknown): OrchestratorError {

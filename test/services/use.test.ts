@@ -1,4 +1,6 @@
 import { afterEach, describe, expect, test } from 'vitest'
+import type { ServiceState } from '../../src/domain/services/service-state.ts'
+import { IDLE_MODEL } from '../../src/services/machine/machine-model.ts'
 import { createProviderCalls } from '../../src/services/provider-calls.ts'
 import type { ServiceEntry } from '../../src/services/service-entry.ts'
 import { manualClock } from '../support/calls.ts'
@@ -109,43 +111,89 @@ describe('idleStopMs', () => {
   })
 
   test('begins with the last call, whichever way it came, and spares a service whose start is waited for', async () => {
-    const clock = manualClock()
-    let state = 'running'
+    const { clock, calls, entry, service, started } = openUse()
+    calls.begin(entry)(true)
+    await clock.pass(90)
+    calls.begin(entry)(true)
+    await clock.pass(90)
+    expect(service.stops).toBe(0)
+    service.state = 'starting'
+    const waiting = calls.enter('one', signal())
+    await clock.pass(500)
+    expect(service.stops).toBe(0)
+    service.state = 'running'
+    started.open()
+    ;(await waiting).leave(true)
+    await clock.pass(100)
+    expect(service.stops).toBe(1)
+  })
+
+  test('a call to a service that was replaced, or that ends after the close, starts no timer', async () => {
+    const { clock, calls, entry, service, replace } = openUse()
+    const endOfOld = calls.begin(entry)
+    const next = replace()
+    calls.begin(next)(true)
+    endOfOld(true)
+    await clock.pass(100)
+    expect(service.stops).toBe(1)
+    const end = calls.begin(next)
+    calls.close()
+    end(true)
+    await clock.pass(1_000)
+    expect(service.stops).toBe(1)
+  })
+
+  test('is not counted on for a service that was stopped and started meanwhile', async () => {
+    const { clock, calls, entry, service } = openUse()
+    calls.begin(entry)(true)
+    await clock.pass(90)
+    service.become('idle')
+    service.become('running')
+    await clock.pass(500)
+    expect(service.stops).toBe(0)
+  })
+})
+
+/** Calls to a service "one" whose state the test sets, with `idleStopMs` of 100. */
+function openUse() {
+  const clock = manualClock()
+  const started = createGate()
+  const service = {
+    state: 'running' as ServiceState,
+    stops: 0,
+    become(state: ServiceState) {
+      const before = { ...IDLE_MODEL, state: service.state }
+      service.state = state
+      calls.changed('one', before, { ...IDLE_MODEL, state })
+    },
+  }
+  function createEntry(): ServiceEntry {
     let inFlight = 0
-    let stops = 0
-    const started = createGate()
     const life: Pick<ServiceEntry['life'], 'beginCall' | 'snapshot' | 'runSignal'> = {
       beginCall() {
         inFlight++
         return () => void inFlight--
       },
-      snapshot: () => JSON.parse(JSON.stringify({ model: { state, runs: 1 }, inFlight })),
+      snapshot: () => JSON.parse(JSON.stringify({ model: { state: service.state, runs: 1 }, inFlight })),
       runSignal: signal,
     }
     const entry = { id: 'one', definition: { start: 'demand', idleStopMs: 100 }, life, body: { endpoint: () => 'http://x' } }
     // Only what calls read of an entry.
-    const find = () => entry as unknown as ServiceEntry
-    const calls = createProviderCalls({
-      checkAddress: () => undefined,
-      find,
-      start: () => started.opened,
-      stop: async () => void stops++,
-      clock,
-      monotonicNow: () => clock.now(),
-    })
-    calls.begin(find())(true)
-    await clock.pass(90)
-    calls.begin(find())(true)
-    await clock.pass(90)
-    expect(stops).toBe(0)
-    state = 'starting'
-    const waiting = calls.enter('one', signal())
-    await clock.pass(500)
-    expect(stops).toBe(0)
-    state = 'running'
-    started.open()
-    ;(await waiting).leave(true)
-    await clock.pass(100)
-    expect(stops).toBe(1)
+    return entry as unknown as ServiceEntry
+  }
+  const entry = createEntry()
+  let present = entry
+  const calls = createProviderCalls({
+    checkAddress: () => undefined,
+    find: () => present,
+    start: () => started.opened,
+    stop: async () => void service.stops++,
+    clock,
+    monotonicNow: () => clock.now(),
   })
-})
+  const replace = () => {
+    present = createEntry()
+    return present
+  }
+  return { clock, calls, entry, service, started, replace }
+}
