@@ -57,6 +57,22 @@ export const serviceQuery = z.object({
 
 const address = z.string().min(1).max(2_000)
 
+const pause = (leastMs: number) => z.number().int().min(leastMs).max(86_400_000).optional()
+
+/**
+ * Programs choose how often they are asked for their health, within bounds: a thousand of them (the default of
+ * `services.registration.max`) that asked for a probe every millisecond would take all time of the server.
+ */
+const registeredHealth = probePaceSchema.extend({
+  url: address.optional(),
+  /** Milliseconds between two probes of a service that runs. */
+  intervalMs: pause(5_000),
+  /** Milliseconds between two probes of a service that starts. */
+  startIntervalMs: pause(500),
+  /** Milliseconds between two probes of a service that failed some. */
+  retryIntervalMs: pause(1_000),
+})
+
 /** A service that another program runs, as a request registers it. There is no field for a program. */
 export const serviceRegistration = z.strictObject({
   id: serviceIdSchema,
@@ -65,7 +81,7 @@ export const serviceRegistration = z.strictObject({
   type: z.enum([...SERVICE_TYPES, 'ai-agent']).optional(),
   /** Address under which the service is called. */
   endpoint: address.optional(),
-  health: probePaceSchema.extend({ url: address.optional() }).optional(),
+  health: registeredHealth.optional(),
   /** Milliseconds within which the service repeats its heartbeat. Default: it needs none. */
   leaseMs: z.number().int().min(10).max(86_400_000).optional(),
   config: z.record(z.string(), z.unknown()).optional(),

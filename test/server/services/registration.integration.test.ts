@@ -61,3 +61,19 @@ test('a program without a health address repeats its heartbeat within the config
   await expect.poll(() => stateOf('silent'), { timeout: 30_000 }).not.toBe('running')
   expect([await stateOf('patient'), await stateOf('probed')]).toEqual(['running', 'running'])
 })
+
+test('a program asks to be probed no more often than the bounds of registrations allow, and is told which one it broke', async () => {
+  const { send } = await runServiceServer()
+  const { url, requests } = await runProgram()
+  for (const [name, leastMs] of Object.entries({ intervalMs: 5_000, retryIntervalMs: 1_000, startIntervalMs: 500 })) {
+    for (const value of [1, leastMs - 1]) {
+      const answer = await send('POST', api, { body: { id: 'eager', endpoint: url, health: { url, [name]: value } } })
+      const json = { code: 'INPUT_INVALID', pointer: `#/health/${name}`, detail: expect.stringContaining(String(leastMs)) }
+      expect(answer, `${name} ${value}`).toMatchObject({ status: 422, json })
+    }
+  }
+  expect(requests).toEqual([])
+  const least = { intervalMs: 5_000, retryIntervalMs: 1_000, startIntervalMs: 500 }
+  const answer = await send('POST', api, { body: { id: 'eager', endpoint: url, health: { url, ...least } } })
+  expect(answer).toMatchObject({ status: 201, json: { id: 'eager', driver: 'remote' } })
+})
