@@ -9,17 +9,23 @@ const EVENT_BYTES = 400
 
 /**
  * Bytes that an event takes in memory, estimated from above. The length of its JSON would be too low: 64 kB of empty
- * objects take more than a megabyte. Data may have any depth.
+ * objects take more than a megabyte. Data may have any depth, and may contain itself, as that of code can.
  */
 export function estimateEventBytes(event: Omit<PolyphonyEvent, 'seq'>): number {
   const { data, subject, correlationId, causationId, userId } = event
   let bytes = EVENT_BYTES
+  const seen = new Set<object>()
   const values: unknown[] = [subject, correlationId, causationId, userId, data]
   while (values.length > 0) {
     const value = values.pop()
     if (typeof value === 'string') bytes += textBytes(value)
-    if (typeof value !== 'object' || value === null) continue
+    if (typeof value !== 'object' || value === null || seen.has(value)) continue
+    seen.add(value)
     bytes += OBJECT_BYTES
+    if (ArrayBuffer.isView(value)) {
+      bytes += value.byteLength
+      continue
+    }
     if (Array.isArray(value)) {
       bytes += MEMBER_BYTES * value.length
       for (const member of value) values.push(member)

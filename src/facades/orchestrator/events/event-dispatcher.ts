@@ -1,5 +1,7 @@
 import { EVENT_PRIORITIES, type EventPriority, type NewEvent, type PolyphonyEvent } from '../../../domain/event.ts'
+import { estimateEventBytes } from '../../../domain/event-size.ts'
 import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
+import { type BoundedEvents, createBoundedEvents } from './bounded-events.ts'
 
 /** Where events are stored. Implemented by the event log of Polyphony, and by `createLocalEvents`. */
 export interface EventsPort {
@@ -36,21 +38,22 @@ export interface EventDispatcherStats {
   readonly dropped: number
 }
 
-/** Events of the orchestrator that `getCorrelatedEvents` finds. */
-const RECENT = 10_000
+/** Events of the orchestrator that `getCorrelatedEvents` finds; their data may hold whole answers of models. */
+const RECENT = { maxEvents: 10_000, maxBytes: 50_000_000 }
 /** Events that wait for one handler; the oldest of them are dropped. */
-const MAX_WAITING = 1_000
+const WAITING = { maxEvents: 1_000, maxBytes: 20_000_000 }
 
 interface Registered extends Required<Pick<EventRegistration, 'type' | 'priority'>> {
   readonly run: EventRegistration['handler']
-  readonly waiting: PolyphonyEvent[]
+  readonly waiting: BoundedEvents
   isBusy: boolean
 }
 
 /** Publishes events of one orchestrator and calls its handlers, one event at a time for each handler. */
 export function createEventDispatcher(local: EventsPort, userId: string) {
-  const recent: PolyphonyEvent[] = []
-  const recentIds = new Set<string>()
+  const recent = createBoundedEvents(RECENT)
+  /** Ids of the newest events of this orchestrator, also of those that were too large to be kept. */
+  const publishedIds = new Set<string>()
   const pending = new Set<Promise<unknown>>()
   let port = local
   let stopListening: (() => void) | undefined
@@ -59,21 +62,17 @@ export function createEventDispatcher(local: EventsPort, userId: string) {
   let handlerErrors = 0
   let dropped = 0
 
-  const deliver = (event: PolyphonyEvent): void => {
+  const deliver = (event: PolyphonyEvent, bytes: number): void => {
     for (const handler of handlers) {
       if (!matches(handler.type, event.type)) continue
-      handler.waiting.push(event)
-      if (handler.waiting.length > MAX_WAITING) {
-        handler.waiting.shift()
-        dropped += 1
-      }
+      dropped += handler.waiting.add(event, bytes)
       if (!handler.isBusy) void work(handler)
     }
   }
 
   async function work(handler: Registered): Promise<void> {
     handler.isBusy = true
-    for (let event = handler.waiting.shift(); event; event = handler.waiting.shift()) {
+    for (let event = handler.waiting.takeOldest(); event; event = handler.waiting.takeOldest()) {
       try {
         await handler.run(event)
       } catch {
@@ -83,11 +82,11 @@ export function createEventDispatcher(local: EventsPort, userId: string) {
     handler.isBusy = false
   }
 
-  function remember(event: PolyphonyEvent): void {
-    recent.push(event)
-    recentIds.add(event.id)
-    const oldest = recent.length > RECENT ? recent.shift() : undefined
-    if (oldest) recentIds.delete(oldest.id)
+  function remember(event: PolyphonyEvent, bytes: number): void {
+    recent.add(event, bytes)
+    publishedIds.add(event.id)
+    const [oldest] = publishedIds
+    if (oldest !== undefined && publishedIds.size > RECENT.maxEvents) publishedIds.delete(oldest)
   }
 
   /** An event of other components. Those of this orchestrator come back from the log, perhaps before they are known. */
@@ -95,7 +94,7 @@ export function createEventDispatcher(local: EventsPort, userId: string) {
     // The log may call while `publish` has not returned its promise yet.
     await Promise.resolve()
     await Promise.allSettled(pending)
-    if (!recentIds.has(event.id)) deliver(event)
+    if (!publishedIds.has(event.id)) deliver(event, estimateEventBytes(event))
   }
 
   /** Without a handler the events of other components are not asked for. */
@@ -107,9 +106,10 @@ export function createEventDispatcher(local: EventsPort, userId: string) {
   function emit(event: NewEvent, stored: unknown = event.data): Promise<PolyphonyEvent> {
     const emission = port.publish({ ...event, data: stored, userId }).then((published) => {
       const known = { ...published, data: event.data }
+      const bytes = estimateEventBytes(known)
       publishedCount += 1
-      remember(known)
-      deliver(known)
+      remember(known, bytes)
+      deliver(known, bytes)
       return known
     })
     pending.add(emission)
@@ -126,13 +126,13 @@ export function createEventDispatcher(local: EventsPort, userId: string) {
       if (!EVENT_PRIORITIES.includes(priority)) {
         throw wrongHandler(`priority: expected ${EVENT_PRIORITIES.join(', ')}`, JSON.stringify(priority))
       }
-      const registered: Registered = { type, priority, run: handler, waiting: [], isBusy: false }
+      const registered: Registered = { type, priority, run: handler, waiting: createBoundedEvents(WAITING), isBusy: false }
       const rank = (one: Registered) => EVENT_PRIORITIES.indexOf(one.priority)
       handlers = [...handlers, registered].sort((a, b) => rank(a) - rank(b))
       listen()
       return () => {
         handlers = handlers.filter((one) => one !== registered)
-        registered.waiting.length = 0
+        registered.waiting.clear()
       }
     },
     /** Resolves with the event when it is stored. Rejects with EVENT_INVALID. */
@@ -142,18 +142,20 @@ export function createEventDispatcher(local: EventsPort, userId: string) {
     emit,
     /** Stores further events in the log of a Polyphony, and delivers those of its other components. */
     connect(log: EventsPort): void {
+      stopListening?.()
       port = log
       stopListening = undefined
       listen()
     },
     /**
-     * The events with this correlation among the last 10,000 of this orchestrator, and among the newest ones of the log
-     * of its Polyphony, by time.
+     * The events with this correlation among the last 10,000 of this orchestrator that fit into 50 MB of memory, and
+     * among the newest ones of the log of its Polyphony, by time.
      */
     getCorrelatedEvents(correlationId: string): readonly PolyphonyEvent[] {
-      const own = recent.filter((event) => event.correlationId === correlationId)
+      const own = recent.list().filter((event) => event.correlationId === correlationId)
+      const ownIds = new Set(own.map(({ id }) => id))
       const shared = port.recent?.({ correlationId }) ?? []
-      const others = shared.filter(({ id }) => !recentIds.has(id))
+      const others = shared.filter(({ id }) => !ownIds.has(id))
       if (others.length === 0) return own
       return [...own, ...others].sort((a, b) => a.timestamp.getTime() - b.timestamp.getTime() || a.seq - b.seq)
     },
