@@ -262,7 +262,7 @@ export function createServices(deps: ServiceRegistryDeps): ServicesWithCalls {
         assertOpen()
         const { services: found, problems } = await deps.readFiles()
         const definitionOf = (id: string) => entries.get(id)?.definition
-        return reloadServices({ services, fromFiles, definitionOf, found, problems })
+        return reloadServices({ services, begin, fromFiles, definitionOf, found, problems })
       })
       lastReload = reloading.catch(() => undefined)
       return reloading

@@ -4,7 +4,9 @@ import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { ServiceReload, Services } from './service.ts'
 
 export interface ReloadDeps {
-  readonly services: Pick<Services, 'get' | 'register' | 'remove' | 'start' | 'stop'>
+  readonly services: Pick<Services, 'get' | 'register' | 'remove' | 'stop'>
+  /** Starts a service and reports a failure that its state does not show. */
+  readonly begin: (id: string) => void
   /** Ids of the services that files have defined; kept up to date here. */
   readonly fromFiles: Set<string>
   readonly definitionOf: (id: string) => ServiceDefinition | undefined
@@ -18,14 +20,13 @@ const isAlive = (state: string): boolean => state !== 'idle' && state !== 'faile
  * Makes the services those of the files: new ones start, those of changed files are replaced and run again if they ran,
  * those without a file end. While a file has a problem none is removed, because the bad file may be its own.
  */
-export async function reloadServices({ services, fromFiles, definitionOf, found, problems }: ReloadDeps): Promise<ServiceReload> {
+export async function reloadServices(deps: ReloadDeps): Promise<ServiceReload> {
+  const { services, begin, fromFiles, definitionOf, found, problems } = deps
   const changes = { added: [] as string[], changed: [] as string[], removed: [] as string[] }
   const failures = problems.map(({ message }) => message)
   const attempt = async (work: () => Promise<unknown>): Promise<void> => {
     await work().catch((error: unknown) => failures.push(OrchestratorError.from(error, 'SERVICE_INVALID').message))
   }
-  // The state of the service reports a start that fails.
-  const begin = (id: string) => void services.start(id).catch(() => undefined)
   const end = async (id: string) => {
     await services.stop(id)
     await services.remove(id)

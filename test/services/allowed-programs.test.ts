@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, expect, test } from 'vitest'
@@ -60,4 +60,33 @@ test('a list holds absolute paths only, is off by default, and no variable of th
     const input: object = { services: { allowExecutables } }
     await expect(loadConfig(input, { env: {}, cwd })).rejects.toMatchObject({ code: 'CONFIG_INVALID' })
   }
+})
+
+test('a program that others may write, or replace in its folder, is a warning of the check', async () => {
+  const dir = newFolder()
+  const bin = newFolder()
+  const modes = { own: 0o755, group: 0o775, all: 0o757 }
+  for (const [id, mode] of Object.entries(modes)) {
+    const program = join(bin, id)
+    writeFileSync(program, '#!/bin/sh\n')
+    chmodSync(program, mode)
+    writeFileSync(join(dir, `${id}.json`), JSON.stringify({ id, type: 'agent', executable: [program] }), { mode: 0o600 })
+  }
+  symlinkSync(join(bin, 'all'), join(bin, 'link'))
+  const linked = { id: 'link', type: 'agent', executable: [join(bin, 'link')] }
+  writeFileSync(join(dir, 'link.json'), JSON.stringify(linked), { mode: 0o600 })
+  const warned = async () => {
+    const findings = await checkServices(dir, false)
+    expect(findings.filter(({ ok }) => !ok)).toEqual([])
+    return findings.filter(({ warning }) => warning).map(({ service, message }) => `${service}: ${message}`)
+  }
+  const file = (name: string) => `program ${join(bin, name)}: expected a file that only its owner may write: chmod go-w`
+  expect((await warned()).toSorted()).toEqual([`all: ${file('all')}`, `group: ${file('group')}`, `link: ${file('all')}`])
+  chmodSync(bin, 0o777)
+  expect(await warned()).toContain(
+    `own: program ${join(bin, 'own')}: expected a folder that only its owner may write: chmod go-w`,
+  )
+  // No one but the owner may replace a file there, as in /tmp.
+  chmodSync(bin, 0o1777)
+  expect((await warned()).filter((line) => line.startsWith('own'))).toEqual([])
 })

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, test } from 'vitest'
+import { serviceSchema } from '../../src/domain/services/service-schema.ts'
 import { createGate, openServiceWorld, type ServiceWorldOptions } from './service-world.ts'
 
 const worlds: ReturnType<typeof openServiceWorld>[] = []
@@ -9,6 +10,16 @@ const open = (options?: ServiceWorldOptions) => {
 }
 afterEach(async () => {
   await Promise.all(worlds.splice(0).map(({ services }) => services.close()))
+})
+
+test('a service of a new file that cannot be started, which its state does not show, is an event', async () => {
+  const given = { id: 'web', type: 'agent', endpoint: 'http://127.0.0.1:9', dependsOn: ['nothing'] }
+  const { services, events, until } = open({ files: { services: [serviceSchema.parse(given)], problems: [] } })
+  expect(await services.reload()).toMatchObject({ added: ['web'], problems: [] })
+  const errors = () => events.filter(({ type, subject }) => type === 'service_error' && subject === 'web')
+  await until(() => errors().length > 0)
+  expect(services.get('web').state).toBe('idle')
+  expect(errors()).toMatchObject([{ data: { code: 'SERVICE_INVALID', message: expect.stringContaining('nothing') } }])
 })
 
 describe('services of this process', () => {

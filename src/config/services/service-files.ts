@@ -62,16 +62,17 @@ async function listFolder(folder: string): Promise<readonly string[]> {
  * with the sticky bit they may still add a link to one.
  */
 async function findOpenFolder(folder: string): Promise<string | undefined> {
-  const found = findOthers(await stat(folder))
+  const found = findOnlyWriter(await stat(folder))
   return found && `expected a folder that ${found} may write, because its files name programs${adviceFor(found)}`
 }
 
 const OWNER = 'only its owner'
 const OPERATOR = 'only the user that runs Polyphony'
-const adviceFor = (found: string): string => (found === OWNER ? ': chmod go-w' : '')
+/** What to do about it, after the sentence that says who alone may write. */
+export const adviceFor = (found: string): string => (found === OWNER ? ': chmod go-w' : '')
 
 /** The only user that should be able to write it, where others can as well. */
-function findOthers({ mode, uid }: Pick<Stats, 'mode' | 'uid'>): string | undefined {
+export function findOnlyWriter({ mode, uid }: Pick<Stats, 'mode' | 'uid'>): string | undefined {
   if (process.platform === 'win32') return undefined
   if ((mode & WRITABLE_BY_OTHERS) !== 0) return OWNER
   return uid === process.getuid?.() || uid === 0 ? undefined : OPERATOR
@@ -89,7 +90,7 @@ export async function readServiceFile(file: string): Promise<ServiceFileContent>
       if (!stats.isFile()) return failed('expected an ordinary file')
       const { size } = stats
       if (size > MAX_FILE_BYTES) return failed(`expected at most ${MAX_FILE_BYTES} bytes, found ${size}`)
-      const found = findOthers(stats)
+      const found = findOnlyWriter(stats)
       if (found) return failed(`expected a file that ${found} may write, because it names a program${adviceFor(found)}`)
       const text = decodeText(await handle.readFile(), { name: file, code: 'SERVICE_INVALID' })
       return await parseServiceFile(file, text)

@@ -1,6 +1,7 @@
-import { resolve } from 'node:path'
+import { realpath, stat } from 'node:fs/promises'
+import { dirname, resolve } from 'node:path'
 import { serviceFilesInvalid } from '../../config/services/service-file.ts'
-import { readServiceFiles } from '../../config/services/service-files.ts'
+import { adviceFor, findOnlyWriter, readServiceFiles } from '../../config/services/service-files.ts'
 import type { ServiceDefinition } from '../../domain/services/service-schema.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { type AllowedPrograms, assertAllowedProgram } from './allowed-programs.ts'
@@ -32,13 +33,14 @@ async function checkService(
   const { id, executable, dependsOn, limits, orphans } = service
   const missing = dependsOn.filter((other) => !ids.has(other))
   const findings: ServiceCheck[] = []
+  const warn = (message: string) => findings.push({ service: id, ok: true, warning: true, message })
   if (missing.length > 0)
     findings.push({ service: id, ok: false, message: `depends on ${missing.join(', ')}, which no file defines` })
   if (executable) {
-    const failure = await findFailure(service, executable, allowed)
-    if (failure !== undefined) findings.push({ service: id, ok: false, message: failure })
+    const start = await tryStart(service, executable, allowed)
+    if ('failure' in start) findings.push({ service: id, ok: false, message: start.failure })
+    else for (const found of await findWritable(start.program)) warn(found)
   }
-  const warn = (message: string) => findings.push({ service: id, ok: true, warning: true, message })
   if (limits.cpu !== undefined) warn(`cpu ${limits.cpu}%: not enforced, the program runs with a lower priority`)
   if (limits.memory !== undefined && process.platform !== 'linux')
     warn('memory: measured every few seconds, without a hard limit')
@@ -46,14 +48,15 @@ async function checkService(
   return findings.some(({ ok }) => !ok) ? findings : [{ service: id, ok: true, message: 'can start' }, ...findings]
 }
 
-async function findFailure(
+/** Resolves with the path of the program, or with what would keep it from starting. */
+async function tryStart(
   { id, executable, cwd, port, environment, stop, orphans }: ServiceDefinition,
   command: readonly [string, ...string[]],
   allowed: AllowedPrograms,
-): Promise<string | undefined> {
+): Promise<{ readonly program: string } | { readonly failure: string }> {
   try {
     assertAllowedProgram({ id, executable }, allowed)
-    await checkStart({
+    const program = await checkStart({
       id,
       command,
       cwd: resolve(cwd ?? '.'),
@@ -65,8 +68,29 @@ async function findFailure(
       definitionHash: '',
       ...(typeof port === 'number' && { port }),
     })
-    return undefined
+    return { program }
   } catch (error) {
-    return OrchestratorError.from(error).message
+    return { failure: OrchestratorError.from(error).message }
+  }
+}
+
+/** With it only the owner of a file may rename or remove it, whoever may write the folder: see `man 7 inode`. */
+const STICKY = 0o1000
+
+/** Whoever may write a program, or put another one in its stead, decides what its service does. */
+async function findWritable(program: string): Promise<readonly string[]> {
+  try {
+    const path = await realpath(program)
+    const folder = dirname(path)
+    const [file, around] = await Promise.all([stat(path), stat(folder)])
+    const writer = findOnlyWriter(file)
+    const folderWriter = (around.mode & STICKY) === 0 ? findOnlyWriter(around) : undefined
+    return [
+      ...(writer ? [`program ${path}: expected a file that ${writer} may write${adviceFor(writer)}`] : []),
+      ...(folderWriter ? [`program ${path}: expected a folder that ${folderWriter} may write${adviceFor(folderWriter)}`] : []),
+    ]
+  } catch (error) {
+    // Who may execute a program need not be able to read where it is.
+    return [`program ${program}: who may write it is not known (${OrchestratorError.from(error).message})`]
   }
 }
