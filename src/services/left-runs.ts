@@ -27,7 +27,10 @@ export interface LeftRunsDeps {
 export function createLeftRuns({ driver, find, onFound, onUnclaimed, onContinued, onDecided }: LeftRunsDeps) {
   const adopted = new Map<string, Adopted>()
   const decided = new Set<string>()
-  const deciding = new Set<string>()
+  /** Resolve when it is known of a service whether a run of it continues, or that this cannot be found out now. */
+  const deciding = new Map<string, Promise<void>>()
+  /** Services that were stopped while that was not known: a run of them is to end. */
+  const stopped = new Set<string>()
   const unclaimed = new Set<string>()
   let areAllDecided = false
   let isSupervisor = false
@@ -59,10 +62,23 @@ export function createLeftRuns({ driver, find, onFound, onUnclaimed, onContinued
     return own
   }
 
+  function untilKnown(id: string): Promise<void> {
+    const known =
+      deciding.get(id) ??
+      decide(id)
+        .catch(() => undefined)
+        .then(() => {
+          deciding.delete(id)
+          onDecided()
+        })
+    deciding.set(id, known)
+    return known
+  }
+
   async function takeOver(id: string): Promise<void> {
     if (isDecided(id)) return
-    await decide(id)
-    if (adopted.has(id)) onContinued(id)
+    await untilKnown(id)
+    if (adopted.has(id) && !stopped.has(id)) onContinued(id)
   }
 
   /** Decides about the runs of all services that are registered, and reports the others. */
@@ -83,11 +99,7 @@ export function createLeftRuns({ driver, find, onFound, onUnclaimed, onContinued
     decideSoon(id: string): void {
       if (isDecided(id) || deciding.has(id)) return
       const isFirst = !isSupervisor
-      deciding.add(id)
-      const settled = decide(id).catch(() => undefined)
-      void settled.then(() => {
-        deciding.delete(id)
-        onDecided()
+      void untilKnown(id).then(() => {
         // What cannot be read now is decided at the start of its own service.
         if (isFirst && isSupervisor) takeOverAll().catch(() => undefined)
       })
@@ -96,7 +108,20 @@ export function createLeftRuns({ driver, find, onFound, onUnclaimed, onContinued
     stateOf: (id: string): 'unknown' | 'lives' | 'none' => (deciding.has(id) ? 'unknown' : adopted.has(id) ? 'lives' : 'none'),
     /** Must be called for every service that is registered. */
     registered(id: string): void {
-      if (isSupervisor) takeOver(id).catch(() => undefined)
+      if (isSupervisor) void takeOver(id)
+    },
+    /**
+     * Must be called after every stop. Resolves with whether a run of the service continues that was found meanwhile
+     * and that no start has taken over: the caller ends it.
+     */
+    async isLeft(id: string): Promise<boolean> {
+      const known = deciding.get(id)
+      if (known) {
+        stopped.add(id)
+        await known
+        stopped.delete(id)
+      }
+      return adopted.has(id)
     },
     /**
      * Decides about all runs that are left, with `known` about those of these services only, and resolves with the ids

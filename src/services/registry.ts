@@ -106,6 +106,14 @@ export function createServices(deps: ServiceRegistryDeps): ServicesWithCalls {
     })
   }
 
+  async function end({ id, life }: ServiceEntry, drainMs?: number): Promise<void> {
+    await life.stop(drainMs)
+    if (!(await leftRuns.isLeft(id)) || life.snapshot().model.state !== 'idle') return
+    // Only a start takes over a run that an earlier supervisor left, and only what was taken over can be ended in order.
+    life.start().catch(() => undefined)
+    await life.stop(drainMs)
+  }
+
   /**
    * Starts what the service needs and does not run; each one reports its own failure. Throws SERVICE_LIMIT_REACHED if
    * they can never run at the same time.
@@ -185,7 +193,7 @@ export function createServices(deps: ServiceRegistryDeps): ServicesWithCalls {
       return report(id)
     },
     async stop(id, { drainMs } = {}) {
-      await get(id).life.stop(drainMs)
+      await end(get(id), drainMs)
       return report(id)
     },
     async restart(id) {
@@ -274,7 +282,10 @@ export function createServices(deps: ServiceRegistryDeps): ServicesWithCalls {
     close() {
       closing ??= (async () => {
         providerCalls.close()
-        await Promise.allSettled([...[...entries.values()].map(({ life }) => life.stop()), leftRuns.close()])
+        const all = [...entries.values()]
+        await Promise.allSettled([...all.map((entry) => end(entry)), leftRuns.close()])
+        // Those whose runs were found until then.
+        await Promise.allSettled(all.map((entry) => end(entry)))
         await deps.drivers.process?.close()
       })()
       return closing

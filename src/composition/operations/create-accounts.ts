@@ -5,7 +5,7 @@ import { FUNCTION_PROVIDER } from '../../domain/tools/functions.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { createFunctionProvider } from '../../providers/functions/function-provider.ts'
 import type { CallPrice } from '../../providers/models/prices.ts'
-import type { ConfiguredProvider } from '../../providers/registry.ts'
+import type { ConfiguredProvider } from '../../providers/provider-entries.ts'
 
 /** Ids that name something else in `model`: `function/…`, `pool/…`, and `hosted/…` and `caller/…` among tools. */
 export const RESERVED_IDS: readonly string[] = [FUNCTION_PROVIDER, 'pool', 'hosted', CALLER_PROVIDER]

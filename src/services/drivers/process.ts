@@ -157,13 +157,14 @@ export function createProcessDriver(options: ProcessDriverOptions): ProcessDrive
     releasePort: ports.release,
     async close() {
       closing.abort()
-      process.off('exit', endAtExit)
       for (const { output, child } of live.values()) {
         output.detach()
         child?.unref()
       }
       live.clear()
       const held = await lock?.catch(() => undefined)
+      // Only now, because the lock may have been opened meanwhile, which adds the listener.
+      process.off('exit', endAtExit)
       lock = undefined
       await held?.release()
     },

@@ -74,10 +74,10 @@ async function tryStart(
   }
 }
 
-/** With it only the owner of a file may rename or remove it, whoever may write the folder: see `man 7 inode`. */
+/** In a folder with this bit only the owner of a file may rename or remove it: see `man 7 inode`. */
 const STICKY = 0o1000
 
-/** Whoever may write a program, or put another one in its stead, decides what its service does. */
+/** Users that may write a program, or put another one in its stead, decide what its service does. */
 async function findWritable(program: string): Promise<readonly string[]> {
   try {
     const path = await realpath(program)
@@ -90,7 +90,7 @@ async function findWritable(program: string): Promise<readonly string[]> {
       ...(folderWriter ? [`program ${path}: expected a folder that ${folderWriter} may write${adviceFor(folderWriter)}`] : []),
     ]
   } catch (error) {
-    // Who may execute a program need not be able to read where it is.
-    return [`program ${program}: who may write it is not known (${OrchestratorError.from(error).message})`]
+    // A program can be executed where its folder cannot be read.
+    return [`program ${program}: its writers are not known (${OrchestratorError.from(error).message})`]
   }
 }

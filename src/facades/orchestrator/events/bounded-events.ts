@@ -3,8 +3,8 @@ import type { PolyphonyEvent } from '../../../domain/event.ts'
 /** Events in the order in which they came, bounded by their number and by their memory. */
 export interface BoundedEvents {
   /**
-   * `bytes`: estimated memory of the event. Returns how many of the oldest events were removed to make room. One event
-   * is always kept, however large it is.
+   * `bytes`: estimated memory of the event. Returns how many of the oldest events were removed for it. One event is
+   * always kept, however large it is.
    */
   add(event: PolyphonyEvent, bytes: number): number
   takeOldest(): PolyphonyEvent | undefined
