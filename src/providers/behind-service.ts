@@ -21,7 +21,8 @@ export interface ServiceCalls {
   /**
    * Permits a call to a service that runs, and counts it until it leaves. One that starts with its first call is
    * started first, unless `start` is false. Rejects with PROVIDER_UNAVAILABLE and the time to wait for a service that
-   * will run by itself, with SERVICE_NOT_RUNNING for another one, and with the reason of the abort.
+   * will run by itself, with SERVICE_NOT_RUNNING for another one, with SERVICE_ADDRESS_REFUSED for an endpoint that is
+   * not allowed, and with the reason of the abort.
    */
   enter(id: string, signal: AbortSignal, options?: { readonly start?: boolean }): Promise<ServiceVisit>
 }

@@ -32,8 +32,8 @@ export interface ProviderCalls {
    * Permits a call to a service that runs or is degraded, and counts it until it leaves. Starts one with
    * `start: demand` first, unless `start` is false. Rejects with PROVIDER_UNAVAILABLE and the wait for a service that
    * will run by itself, which is also the case after a start that failed and will be repeated, with
-   * SERVICE_NOT_RUNNING for another one, with SERVICE_ADDRESS_REFUSED for an endpoint elsewhere, and with the reason of
-   * the abort.
+   * SERVICE_NOT_RUNNING for another one, with SERVICE_ADDRESS_REFUSED for an endpoint that is not allowed, and with the
+   * reason of the abort.
    */
   enter(id: string, signal: AbortSignal, options?: { readonly start?: boolean }): Promise<EnteredCall>
   /** `undefined` for an id that no service has. Called for members of pools before each call. */
@@ -198,9 +198,10 @@ export function createProviderCalls({ find, start, stop, checkAddress, clock, mo
       const { model } = entry.life.snapshot()
       const { state } = model
       if (state === 'running') return undefined
-      const isIdle = state === 'idle'
-      const startsByItself = returnsByItself(model) || (isIdle && entry.definition.start !== 'manual')
-      const will = isIdle && startsByItself ? STARTS[entry.definition.start] : undefined
+      const { start: startMode } = entry.definition
+      const isAsleep = state === 'idle' || (state === 'stopping' && startsWithCall(entry))
+      const startsByItself = returnsByItself(model) || (isAsleep && startMode !== 'manual')
+      const will = isAsleep ? STARTS[startMode] : undefined
       const advice = will ?? (startsByItself ? 'it will run by itself' : `start it: polyphony services start ${id}`)
       return { message: `the service "${id}" is ${state} in this process; ${advice}`, startsByItself }
     },

@@ -1,8 +1,9 @@
 import { closeSync, constants, fstatSync, lstatSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { isErrorCode } from './error-code.ts'
 
-const CLOSED = 0o077
-const READABLE = 0o022
+// Bits of `man 7 inode` that the group and others must not have.
+const ACCESS_OF_OTHERS = 0o077
+const WRITABLE_BY_OTHERS = 0o022
 
 /**
  * Creates the directory, with its parents, for the user of this process only, or checks that it is such a directory;
@@ -16,7 +17,7 @@ export function ensurePrivateDirectory(path: string, { mayBeRead = false } = {})
   if (user === undefined) return
   if (stats.uid !== user) throw new Error(`${path} must belong to the user ${user} of this process, not to ${stats.uid}`)
   const mode = stats.mode & 0o777
-  if ((mode & (mayBeRead ? READABLE : CLOSED)) !== 0) {
+  if ((mode & (mayBeRead ? WRITABLE_BY_OTHERS : ACCESS_OF_OTHERS)) !== 0) {
     const [rule, right] = mayBeRead ? ['not be writable by', 755] : ['be closed to', 700]
     throw new Error(`${path} must ${rule} other users, its mode is ${mode.toString(8)}: chmod ${right} ${path}`)
   }
@@ -43,7 +44,7 @@ export function readPrivateFile(path: string): string | undefined {
     if (user !== undefined && stats.uid !== user) {
       throw new Error(`${path} must belong to the user ${user} of this process, not to ${stats.uid}`)
     }
-    if (user !== undefined && (stats.mode & READABLE) !== 0) {
+    if (user !== undefined && (stats.mode & WRITABLE_BY_OTHERS) !== 0) {
       throw new Error(`${path} must not be writable by other users: chmod 600 ${path}`)
     }
     return readFileSync(file, 'utf8')

@@ -330,6 +330,20 @@ describe('the state machine of a service', () => {
     expect(world.model()).toMatchObject({ state: 'failed', lastError: { code: 'SERVICE_UNKILLABLE' } })
   })
 
+  test('a run that grows far over its limit while calls in flight may still end is killed as well', () => {
+    const world = createMachineWorld({ ready: 'started', hasProbe: false })
+    world.bringUp()
+    world.dispatch({ kind: 'stop', drainMs: 60_000 })
+    const sample = (use: MemoryUse) => world.dispatch({ kind: 'memory', run: world.run(), use })
+    sample('over')
+    expect(world.model().timer?.name).toBe('drain')
+    expect(world.effects.filter(({ kind }) => kind === 'kill')).toEqual([])
+    sample('far_over')
+    expect(world.effects.filter(({ kind }) => kind === 'kill')).toEqual([{ kind: 'kill', run: world.run() }])
+    world.exit(0)
+    expect(world.model()).toMatchObject({ state: 'idle', lastExit: { reason: 'stopped' } })
+  })
+
   test('a lease that is not renewed degrades a service, ten of them end it, and a heartbeat brings it back', () => {
     const world = createMachineWorld({ ready: 'started', hasProbe: false })
     world.bringUp()

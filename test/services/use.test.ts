@@ -76,6 +76,10 @@ describe('idleStopMs', () => {
     ;(await providerCalls.enter('one', signal())).leave(true)
     await world.untilState('one', 'stopping')
     expect(providerCalls.standing('one')).toMatchObject({ mayAsk: true })
+    expect(providerCalls.hindrance('one')).toEqual({
+      message: 'the service "one" is stopping in this process; the first call starts it',
+      startsByItself: true,
+    })
     const late = providerCalls.enter('one', signal())
     stopping.open()
     const visit = await late

@@ -191,7 +191,8 @@ const HANDLERS: { readonly [Kind in EventKind]: Handler<MachineEvent<Kind>> } = 
     const { settings } = context
     // A run that is being stopped and still grows would take the memory of the others before its time to end is over.
     if (model.state === 'stopping') {
-      return use === 'far_over' && model.timer?.name === 'stop' ? TIMERS.stop(model, context) : same(model)
+      const hasTime = model.timer?.name === 'drain' || model.timer?.name === 'stop'
+      return use === 'far_over' && hasTime ? TIMERS.stop(model, context) : same(model)
     }
     if (!model.exists || model.state === 'failed') return same(model)
     const overLimit = use === 'within' ? 0 : model.overLimit + 1
