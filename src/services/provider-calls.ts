@@ -54,6 +54,8 @@ export interface ProviderCallsDeps {
   readonly find: (id: string) => ServiceEntry | undefined
   readonly start: (id: string, signal: AbortSignal) => Promise<unknown>
   readonly stop: (id: string) => Promise<unknown>
+  /** Whether a service that runs, or is about to, depends on this one. Called before it is stopped for want of calls. */
+  readonly isNeeded: (id: string) => boolean
   /** Throws SERVICE_ADDRESS_REFUSED. Implemented by AddressRule.check. */
   readonly checkAddress: (address: string) => unknown
   readonly clock: Clock
@@ -73,7 +75,8 @@ const MIN_WAIT_MS = 500
 /** Wait for what has no known end, such as a dependency or calls in flight. */
 const USUAL_WAIT_MS = 1_000
 
-export function createProviderCalls({ find, start, stop, checkAddress, clock, monotonicNow }: ProviderCallsDeps): ProviderCalls {
+export function createProviderCalls(deps: ProviderCallsDeps): ProviderCalls {
+  const { find, start, stop, isNeeded, checkAddress, clock, monotonicNow } = deps
   // By entry and not by id: what is left of a service that was replaced must not touch the new one.
   const starts = new WeakMap<ServiceEntry, StartTimes>()
   const idleTimers = new Map<ServiceEntry, StopTimer>()
@@ -159,6 +162,7 @@ export function createProviderCalls({ find, start, stop, checkAddress, clock, mo
     const stopTimer = clock.startTimer(idleStopMs, () => {
       idleTimers.delete(entry)
       if (find(id) !== entry || isUsed(entry)) return
+      if (isNeeded(id)) return stopWhenUnused(entry)
       endingUnused.add(entry)
       // A failure to stop is a state of the service.
       const stopping = stop(id).catch(() => undefined)

@@ -19,7 +19,7 @@ import type { LogLine, ServiceInput, Services } from './service.ts'
 import type { ServiceEntry } from './service-entry.ts'
 import { createServiceEvents, type PublishEvent } from './service-events.ts'
 import { createDependencies } from './starting/dependencies.ts'
-import { assertFits, findNeeded } from './starting/needed-services.ts'
+import { assertFits, findNeeded, isNeeded } from './starting/needed-services.ts'
 import { createSlots, type SlotLimits } from './starting/slots.ts'
 
 export interface ServiceRegistryDeps extends Omit<BodyDeps, 'contextOf' | 'findLeftRun' | 'healthEnabled' | 'serverUrl'> {
@@ -131,6 +131,7 @@ export function createServices(deps: ServiceRegistryDeps): ServicesWithCalls {
     find: (id) => entries.get(id),
     start: (id, signal) => services.start(id, { signal }),
     stop: (id) => services.stop(id),
+    isNeeded: (id) => isNeeded(id, entries.values()),
     checkAddress: deps.rule.check,
     clock,
     monotonicNow,

@@ -114,6 +114,22 @@ describe('idleStopMs', () => {
     await world.untilState('one', 'idle')
   })
 
+  test('does not end a service on which another one depends that runs', async () => {
+    world = openServiceWorld()
+    const { services, untilState } = world
+    await services.register(onDemand('base', { start: () => {} }, { idleStopMs: 1 }))
+    await services.register({ id: 'top', type: 'agent', dependsOn: ['base'], start: 'manual', handlers: { start: () => {} } })
+    await services.start('top')
+    ;(await services.providerCalls.enter('base', signal())).leave(true)
+    // A timer that was started later ends after the first one.
+    await services.register(onDemand('other', { start: () => {} }, { idleStopMs: 10 }))
+    ;(await services.providerCalls.enter('other', signal())).leave(true)
+    await untilState('other', 'idle')
+    expect(services.get('base').state).toBe('running')
+    await services.stop('top')
+    await untilState('base', 'idle')
+  })
+
   test('begins with the last call, whichever way it came, and spares a service whose start is waited for', async () => {
     const { clock, calls, entry, service, started } = openUse()
     calls.begin(entry)(true)
@@ -189,6 +205,7 @@ function openUse() {
   let present = entry
   const calls = createProviderCalls({
     checkAddress: () => undefined,
+    isNeeded: () => false,
     find: () => present,
     start: () => started.opened,
     stop: async () => void service.stops++,

@@ -20,6 +20,15 @@ export function findNeeded(first: ServiceEntry, find: (id: string) => ServiceEnt
   return toStartOrder([...needed.values()].map((entry) => ({ ...entry, dependsOn: entry.definition.dependsOn })))
 }
 
+/** Whether a service that runs, or is about to, depends on this one. */
+export function isNeeded(id: string, entries: Iterable<Pick<ServiceEntry, 'definition' | 'life'>>): boolean {
+  for (const { definition, life } of entries) {
+    const { state } = life.snapshot().model
+    if (definition.dependsOn.includes(id) && state !== 'idle' && state !== 'failed') return true
+  }
+  return false
+}
+
 /**
  * A service needs its dependencies while it runs, so more of them than slots would wait for each other for ever. Throws
  * SERVICE_LIMIT_REACHED with the services in their order.
