@@ -54,7 +54,7 @@ export interface ProviderCallsDeps {
   readonly find: (id: string) => ServiceEntry | undefined
   readonly start: (id: string, signal: AbortSignal) => Promise<unknown>
   readonly stop: (id: string) => Promise<unknown>
-  /** Whether a service that runs, or is about to, depends on this one. Called before it is stopped for want of calls. */
+  /** Whether a service that runs, or is about to, depends on this one. Called before an idle stop. */
   readonly isNeeded: (id: string) => boolean
   /** Throws SERVICE_ADDRESS_REFUSED. Implemented by AddressRule.check. */
   readonly checkAddress: (address: string) => unknown

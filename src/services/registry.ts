@@ -109,7 +109,7 @@ export function createServices(deps: ServiceRegistryDeps): ServicesWithCalls {
   async function end({ id, life }: ServiceEntry, drainMs?: number): Promise<void> {
     await life.stop(drainMs)
     if (!(await leftRuns.isLeft(id)) || life.snapshot().model.state !== 'idle') return
-    // Only a start takes over a run that an earlier supervisor left, and only what was taken over can be ended in order.
+    // A start takes over the run that an earlier supervisor left; a stop then ends it like any other.
     life.start().catch(() => undefined)
     await life.stop(drainMs)
   }
