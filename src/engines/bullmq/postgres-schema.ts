@@ -23,6 +23,9 @@ export function openBullmqPool(settings: PoolConfig): Pool {
   })
   // The pool replaces a lost idle connection.
   pool.on('error', () => undefined)
+  // A client that is taken from the pool emits its loss beside the rejection of its statement, which would end the
+  // process. BullMQ takes clients as well and does not listen.
+  pool.on('connect', (client) => void client.on('error', () => undefined))
   return pool
 }
 

@@ -3,6 +3,7 @@ import { mkdir, readdir, realpath, rm, statfs, writeFile } from 'node:fs/promise
 import { basename, join, resolve } from 'node:path'
 import type { Pool, PoolConfig, QueryConfig } from 'pg'
 import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
+import { takeClient } from '../transaction.ts'
 import { restoreMarks } from './byte-order-marks.ts'
 import { readDatabaseSeed, warnOfDamage } from './database-seed.ts'
 import { lockDirectory } from './directory-lock.ts'
@@ -145,16 +146,12 @@ function withIdleTimers<Value>(call: () => Value): Value {
  * next client shares the connection and would read the rest of the failed statement's reply as its own.
  */
 export function keepClientAfterErrors(pool: Pool): void {
-  // The query itself rejects when the connection is lost.
-  const ignore = () => undefined
   const query = async (statement: string | QueryConfig, values?: unknown[]) => {
-    const client = await pool.connect()
-    client.on('error', ignore)
+    const { client, release } = await takeClient(pool)
     try {
       return await client.query(statement, values)
     } finally {
-      client.off('error', ignore)
-      client.release()
+      release()
     }
   }
   Object.assign(pool, { query })

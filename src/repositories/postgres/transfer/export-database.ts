@@ -6,6 +6,7 @@ import { poolOf } from '../data-source.ts'
 import { toDatabaseError } from '../database-errors.ts'
 import { type DatabaseLocation, type OpenedDatabase, openMigrated } from '../open-database.ts'
 import { readSchemaState } from '../schema.ts'
+import { takeClient } from '../transaction.ts'
 import { EXPORT_FORMAT_VERSION, type RowCounts, toLine } from './export-format.ts'
 import { readRowGroups } from './export-rows.ts'
 import { TRANSFERRED_TABLES } from './transferred-tables.ts'
@@ -39,7 +40,7 @@ async function* exportChunks(
   counts: Record<string, number>,
 ): AsyncGenerator<string> {
   const migrations = await exportedMigrations(dataSource)
-  const client = await poolOf(dataSource).connect()
+  const { client, release } = await takeClient(poolOf(dataSource))
   try {
     await client.query('begin isolation level repeatable read, read only')
     await client.query("set local timezone to 'UTC'")
@@ -63,8 +64,7 @@ async function* exportChunks(
   } catch (error) {
     throw toDatabaseError(error)
   } finally {
-    await client.query('rollback').catch(() => undefined)
-    client.release()
+    release(await client.query('rollback').then(() => undefined, toDatabaseError))
   }
 }
 

@@ -5,6 +5,7 @@ import type { ImportCount } from '../../transfer-options.ts'
 import { poolOf } from '../data-source.ts'
 import { toDatabaseError } from '../database-errors.ts'
 import { type DatabaseLocation, openMigrated } from '../open-database.ts'
+import { inTransaction } from '../transaction.ts'
 import { findRowProblem, findUnstorableEscape, isBytes, isPlainObject } from './check-row.ts'
 import { type ExportTrailer, invalidLine, parseHeader, parseTrailer } from './export-format.ts'
 import { findIncompleteFlow, importLongRow, importRows } from './import-rows.ts'
@@ -27,18 +28,8 @@ export async function importInto(
 ): Promise<Readonly<Record<string, ImportCount>>> {
   const { dataSource, close } = await openMigrated(location, 'check')
   try {
-    const client = await poolOf(dataSource).connect()
-    try {
-      await client.query('begin')
-      const known = dataSource.migrations.map(({ name = '' }) => name)
-      const counts = await new FileImport(client, known).run(chunks)
-      await client.query('commit')
-      return counts
-    } finally {
-      // After the commit there is nothing to roll back.
-      await client.query('rollback').catch(() => undefined)
-      client.release()
-    }
+    const known = dataSource.migrations.map(({ name = '' }) => name)
+    return await inTransaction(poolOf(dataSource), (client) => new FileImport(client, known).run(chunks))
   } catch (error) {
     throw toDatabaseError(error)
   } finally {
