@@ -19,7 +19,7 @@ export {
 } from '../templates/index.ts'
 export type { Cache, CacheStats, MemoizeOptions } from './caches/cache.ts'
 export { type CachePolicy, type CreateCacheOptions, createCache } from './caches/create-cache.ts'
-export { SwarmInterface, type WorkflowServiceHealth } from './client/swarm.ts'
+export { SwarmInterface, type WorkflowListQuery, type WorkflowServiceHealth } from './client/swarm.ts'
 export type { WorkflowReport, WorkflowStatus, WorkflowTask } from './client/wire.ts'
 export {
   type BuiltWorkflow,

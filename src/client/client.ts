@@ -20,7 +20,7 @@ export { type ClientErrorCode, PolyphonyError, type PolyphonyErrorCode } from '.
 export type { PolyphonySocket, SocketOptions } from './socket/socket.ts'
 export type { SocketConstructor, SocketEvent, SocketLike } from './socket/web-socket.ts'
 export type { FollowOptions, Reconnection } from './stream-flow.ts'
-export { SwarmInterface, type WorkflowServiceHealth } from './swarm.ts'
+export { SwarmInterface, type WorkflowListQuery, type WorkflowServiceHealth } from './swarm.ts'
 export type {
   BudgetReports,
   DefinitionSource,

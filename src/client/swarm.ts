@@ -15,6 +15,13 @@ const ENDED: ReadonlySet<WorkflowStatus> = new Set(['completed', 'failed', 'part
 /** Updates of a flow that change the status of a task. */
 const CHANGES: ReadonlySet<string> = new Set(['flow_start', 'step_start', 'step_complete', 'step_skipped'])
 
+/** Which workflows are listed. */
+export interface WorkflowListQuery {
+  readonly status?: WorkflowStatus
+  /** 1 to 100; default 100. */
+  readonly limit?: number
+}
+
 /** Answer of `healthCheck`. */
 export interface WorkflowServiceHealth {
   readonly status: string
@@ -63,10 +70,14 @@ export class SwarmInterface implements WorkflowClient {
     return this.#transport.send({ method: 'GET', path: ['status', workflowId], atRoot: true }, undefined, asJson<WorkflowReport>)
   }
 
-  /** Workflows of the caller, newest first; at most `limit`, which is 100 by default and at most. */
-  listWorkflows(status?: WorkflowStatus, limit?: number): Promise<readonly WorkflowReport[]> {
+  /**
+   * Workflows of the caller, newest first: all, or those with a status; at most `limit`, which is 100 by default and at
+   * most. `listWorkflows('running', 10)` and `listWorkflows({ status: 'running', limit: 10 })` are the same.
+   */
+  listWorkflows(given?: WorkflowStatus | WorkflowListQuery, limit?: number): Promise<readonly WorkflowReport[]> {
+    const { status, limit: most } = typeof given === 'string' || !given ? { status: given, limit } : given
     return this.#transport.send(
-      { method: 'GET', path: ['workflows'], atRoot: true, query: { status, limit } },
+      { method: 'GET', path: ['workflows'], atRoot: true, query: { status, limit: most } },
       undefined,
       asList<WorkflowReport>,
     )

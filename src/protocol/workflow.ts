@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { findSuggestion, withSuggestion } from '../domain/definition/suggestion.ts'
 import { arrayOf, id, queryInteger } from './instant.ts'
 
 export const WORKFLOW_TYPES = ['sequential', 'parallel', 'graph'] as const
@@ -15,7 +16,7 @@ export const MAX_LISTED_WORKFLOWS = 100
 
 const data = z.record(z.string(), z.unknown())
 
-export const newWorkflowTask = z.object({
+const taskFields = {
   /** Names the task in this workflow; any text of 1 to 200 characters that no other task has. */
   agent_id: id,
   /**
@@ -32,8 +33,31 @@ export const newWorkflowTask = z.object({
   temperature: z.number().min(0).max(2).optional(),
   /** System prompt in place of that of the agent: a text, in which nothing is replaced. */
   system_prompt: z.string().max(MAX_TASK_INPUT).optional(),
+}
+
+/**
+ * A task to submit. Clients may send further fields, which are ignored, but no field in another spelling in place of
+ * the one that it means: the task would run without its input or the results that it needs.
+ */
+export const newWorkflowTask = z.looseObject(taskFields).superRefine((task, context) => {
+  for (const name of Object.keys(task)) {
+    const meant = name in taskFields ? undefined : meantField(name)
+    if (meant === undefined || !isEmpty(task[meant])) continue
+    context.addIssue({ code: 'custom', path: [name], message: withSuggestion('expected a field of tasks', meant) })
+  }
 })
 export type NewWorkflowTask = z.output<typeof newWorkflowTask>
+
+const letters = (name: string): string => name.toLowerCase().replace(/[^a-z]/g, '')
+
+const isEmpty = (value: unknown): boolean =>
+  value === undefined || (typeof value === 'object' && value !== null && Object.keys(value).length === 0)
+
+/** The field of a task that a name is another spelling of: `dependsOn`, `dependencies`, `System-Prompt`. */
+function meantField(name: string): string | undefined {
+  const same = Object.keys(taskFields).find((field) => letters(field) === letters(name))
+  return same ?? (/^depend/i.test(name) ? 'depends_on' : findSuggestion(name, ['depends_on']))
+}
 
 export const newWorkflow = z.object({
   workflow_type: z.enum(WORKFLOW_TYPES),

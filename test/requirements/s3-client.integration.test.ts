@@ -169,6 +169,7 @@ test('an id makes repeated submissions start one workflow, and a client deletes,
   expect(again.workflow_id).toBe(first.workflow_id)
   expect(await swarm.healthCheck()).toMatchObject({ status: 'healthy', active_workflows: 1 })
   expect(await swarm.listWorkflows('running', 10)).toMatchObject([{ workflow_id: first.workflow_id, metadata: { order: 7 } }])
+  expect(await swarm.listWorkflows({ status: 'running', limit: 10 })).toEqual(await swarm.listWorkflows('running', 10))
   await expect(swarm.deleteWorkflow(first.workflow_id)).rejects.toMatchObject({ code: 'FLOW_RUNNING', status: 409 })
   await swarm.deleteWorkflow(first.workflow_id, { force: true })
   await expect(swarm.getWorkflowStatus(first.workflow_id)).rejects.toMatchObject({ code: 'FLOW_NOT_FOUND' })

@@ -146,6 +146,38 @@ test.each([
   expect((await server.send('GET', '/workflows')).text).toBe('[]')
 })
 
+test.each([
+  ['dependsOn', ['a'], 'depends_on'],
+  ['depends-on', ['a'], 'depends_on'],
+  ['depend_on', ['a'], 'depends_on'],
+  ['depnds_on', ['a'], 'depends_on'],
+  ['dependencies', ['a'], 'depends_on'],
+  ['systemPrompt', 'Be brief.', 'system_prompt'],
+])('a task with %s is refused, because that would be lost', async (name, value, meant) => {
+  const server = await runWorkflowServer(answering)
+  const tasks = [task('a'), task('b', { [name]: value })]
+  const { status, json } = await server.send('POST', '/run-graph', { body: { workflow_type: 'graph', tasks } })
+  expect(status).toBe(422)
+  expect(json).toMatchObject({
+    code: 'INPUT_INVALID',
+    detail: expect.stringContaining(`did you mean "${meant}"?`),
+    errors: [{ pointer: `#/tasks/1/${name}` }],
+  })
+})
+
+test('further fields of tasks are ignored, also other names of a field beside the field itself', async () => {
+  const server = await runWorkflowServer(answering)
+  const further = { task_id: 'b', agent: 'qa', status: 'pending', result: null, error: null, priority: 1, metadata: { x: 1 } }
+  const done = await server.run({
+    workflow_type: 'graph',
+    tasks: [task('a', further), task('b', { depends_on: ['a'], dependencies: [{ own: true }], ...further })],
+  })
+  expect(done.tasks.map(({ status, depends_on }) => [status, depends_on])).toEqual([
+    ['completed', []],
+    ['completed', ['a']],
+  ])
+})
+
 test('other workflows that cannot be kept as they are written are refused with the reason', async () => {
   const server = await runWorkflowServer(answering)
   const refusalOf = async (body: object) => (await server.send('POST', '/run-graph', { body })).json
