@@ -94,6 +94,21 @@ test('where the assignment names no registered agent, the load balancer chooses'
   }
 })
 
+test('an assignment chooses among 100 agents, and more are refused with what to do', async () => {
+  const orchestrator = await openOrchestrator({ alpha: team(['agent-7', 'agent-99']) })
+  for (let index = 0; index < 100; index++) await orchestrator.registerAgent(agent(`agent-${index}`))
+  const { results } = await orchestrator.executeWorkflow(workflow)
+  expect(results.work).toBe('work of agent-7\n\nwork of agent-99')
+  const many = Array.from({ length: 5 }, (_, index) => ({ ...STEPS[1], id: `work${index}`, type: 'execution' }))
+  await expect(orchestrator.executeWorkflow({ id: 'w', steps: [...STEPS, ...many] })).rejects.toThrow(
+    'Workflow "w": expected at most 500 steps, found 8, and 600 for the agents among which assignments choose; name the agent',
+  )
+  await orchestrator.registerAgent(agent('one-more'))
+  await expect(orchestrator.executeWorkflow(workflow)).rejects.toThrow(
+    'Step "work": expected at most 100 agents among which an assignment chooses, found 101; name the agent of the step',
+  )
+})
+
 test('a step that names its agent, and one that needs what only one agent can do, are left as they are', async () => {
   const orchestrator = await open(team(['a']))
   await orchestrator.registerAgent(agent('d', { capabilities: ['drawing'] }))

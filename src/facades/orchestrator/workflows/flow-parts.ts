@@ -1,4 +1,5 @@
 import { INPUT_WORDS } from '../../../domain/definition/flow-definition.ts'
+import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
 import { ancestorsOf, type ParsedWorkflow, type WorkflowStep } from './workflow.ts'
 
 /**
@@ -28,9 +29,14 @@ export const assignmentsBefore = (workflow: ParsedWorkflow, step: WorkflowStep):
   return workflow.steps.filter(({ id, type }) => type === ASSIGNING_TYPE && before.has(id))
 }
 
+/** Agents among which one assignment chooses: a condition has lists of at most 100 values. */
+const MAX_ASSIGNEES = 100
+const MAX_FLOW_STEPS = 500
+
 /**
  * The workflow with the agents among which its assignments choose. It is stored with them, because agents may come and
- * go before another process reads it. `candidates`: ids of the agents that may do a step.
+ * go before another process reads it. `candidates`: ids of the agents that may do a step. Throws FLOW_INVALID for more
+ * agents of a step, or more steps with those of the agents, than a flow can have.
  */
 export function withAssignees(
   workflow: ParsedWorkflow,
@@ -40,11 +46,23 @@ export function withAssignees(
   const steps = workflow.steps.map(({ assignees: _, ...step }) => {
     if (ownTypes.has(step.type) || assignmentsBefore(workflow, step).length === 0) return step
     const assignees = candidates(step)
+    if (assignees.length > MAX_ASSIGNEES) {
+      const message = `expected at most ${MAX_ASSIGNEES} agents among which an assignment chooses, found ${assignees.length}`
+      throw tooMany(`Step "${step.id}"`, message)
+    }
     // With one agent there is nothing to decide.
     return assignees.length > 1 ? { ...step, assignees: [...assignees] } : step
   })
+  const assigned = steps.reduce((sum, { assignees = [] }) => sum + assignees.length, 0)
+  if (assigned > 0 && steps.length + assigned > MAX_FLOW_STEPS) {
+    const found = `${steps.length}, and ${assigned} for the agents among which assignments choose`
+    throw tooMany(`Workflow "${workflow.id}"`, `expected at most ${MAX_FLOW_STEPS} steps, found ${found}`)
+  }
   return { ...workflow, steps }
 }
+
+const tooMany = (subject: string, message: string): OrchestratorError =>
+  new OrchestratorError('FLOW_INVALID', `${subject}: ${message}; name the agent of the step, or what it needs`)
 
 /**
  * The steps of the flow of a workflow, in its order. Ids are those of the workflow where a flow accepts them, and

@@ -92,12 +92,17 @@ function deployment(known: KnownParts, step: WorkflowStep) {
 }
 
 /** The verdict is read as text, because a validation may answer in words, which approve nothing. */
-const approves = (id: string): string => `(${says(id, 'approved', true)}) && !(${says(id, 'approved', false)})`
+const approves = (id: string): string => `${says(id, 'approved', [true])} && !${says(id, 'approved', [false])}`
 
-/** Whether the JSON in the output of a step has a field with this value, with or without a space before the value. */
-function says(flowId: string, field: string, value: string | boolean): string {
-  const texts = ['', ' '].map((space) => `"${field}":${space}${JSON.stringify(value)}`)
-  return texts.map((text) => `steps["${flowId}"].output.contains(${JSON.stringify(text)})`).join(' || ')
+/**
+ * A condition: whether the JSON in the output of a step has a field with one of these values, with or without a space
+ * before the value. One loop over the values, because a condition may hold few operators.
+ */
+function says(flowId: string, field: string, values: readonly (string | boolean)[]): string {
+  const list = values.map((value) => JSON.stringify(JSON.stringify(value)))
+  const texts = ['', ' '].map((space) => JSON.stringify(`"${field}":${space}`))
+  const found = texts.map((text) => `steps["${flowId}"].output.contains(${text} + value)`)
+  return `[${list.join(', ')}].exists(value, ${found.join(' || ')})`
 }
 
 /** An assignee does the step if an assignment names it; the part without an assignee runs if no assignee is named. */
@@ -105,8 +110,8 @@ function decided(known: KnownParts, { step, assignee }: FlowPart): { readonly co
   const { assignees = [] } = step
   if (assignees.length === 0) return {}
   const assignments = assignmentsBefore(known.workflow, step).flatMap(({ id }) => flowIdsOf(known, id))
-  const names = (agent: string) => assignments.map((flowId) => says(flowId, 'agent', agent)).join(' || ')
-  return { condition: assignee === undefined ? `!(${assignees.map(names).join(' || ')})` : names(assignee) }
+  const names = (agents: readonly string[]) => assignments.map((flowId) => says(flowId, 'agent', agents)).join(' || ')
+  return { condition: assignee === undefined ? `!(${names(assignees)})` : names([assignee]) }
 }
 
 function prompted(plan: WorkflowPlan, known: KnownParts, part: FlowPart) {
