@@ -1,7 +1,7 @@
 import { createAbortableIterator } from './abortable-iterator.ts'
 import { isJsonObject, parseOrUndefined } from './http/answer.ts'
 import { asJson, type CallOptions, type KeyedCallOptions, type Transport } from './http/transport.ts'
-import { type FollowOptions, type StreamPlan, streamWithReconnects } from './stream-flow.ts'
+import { type FollowOptions, STREAM_DEFAULTS, type StreamPlan, streamWithReconnects } from './stream-flow.ts'
 import type { LogEvent, LogEventList, LogEventQuery, NewLogEvent } from './wire.ts'
 
 /** Which events are streamed, from which number, and the tolerance of bad connections. */
@@ -48,15 +48,18 @@ function streamEvents(
   list: (query: LogEventQuery, options: CallOptions) => Promise<LogEventList>,
   options: EventStreamOptions,
 ): AsyncIterableIterator<LogEvent> {
-  const { type, correlationId, onGap, headers } = options
+  const { type, correlationId, onGap, headers, idleTimeoutMs = STREAM_DEFAULTS.idleTimeoutMs } = options
   const plan: StreamPlan<LogEvent> = {
     path: ['events'],
     query: { type, correlationId },
     endedEarly: 'The stream of events ended',
     isOver: () => false,
     // A log with a lower newest number is another one, such as that of a server with a new database in memory.
-    rejoin: async (afterSeq, signal) =>
-      (await list({ afterSeq, limit: 1 }, { signal, headers })).lastSeq < afterSeq ? 0 : afterSeq,
+    async rejoin(afterSeq, signal) {
+      const call = { method: 'GET', path: ['events'], query: { afterSeq, limit: 1 }, once: true } as const
+      const { lastSeq } = await transport.send(call, { signal, headers, timeoutMs: idleTimeoutMs }, asJson<LogEventList>)
+      return lastSeq < afterSeq ? 0 : afterSeq
+    },
     read({ data }) {
       const found = parseOrUndefined(data)
       if (isLogEvent(found)) return found

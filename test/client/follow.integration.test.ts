@@ -339,3 +339,19 @@ describe('a loop over the updates of a flow', () => {
     expect(listeners).toBe(0)
   })
 })
+
+test('a reader of events that cannot connect again makes one request for each failure that it may have', async () => {
+  const unavailable = answers.problem(503, 'DATABASE_UNAVAILABLE', { retryable: true })
+  server.play(answers.json(200, { items: [], lastSeq: 3 }), sse(), unavailable)
+  const { client } = createQuickClient(server)
+  const follow = async () => {
+    for await (const _ of client.events.follow({ maxReconnects: 2 }));
+  }
+  expect(await rejection(follow())).toMatchObject({ code: 'DATABASE_UNAVAILABLE' })
+  expect(server.requests.map(({ path }) => path.split('?')[1])).toEqual([
+    `afterSeq=${Number.MAX_SAFE_INTEGER}&limit=1`,
+    'afterSeq=3',
+    'afterSeq=3&limit=1',
+    'afterSeq=3&limit=1',
+  ])
+})

@@ -35,6 +35,8 @@ export interface ClientCall {
   readonly bytes?: Uint8Array | Blob
   /** Whether the server accepts an Idempotency-Key for this call, so that it may be repeated. */
   readonly keyed?: boolean
+  /** Sent once even if repetition is safe, because the caller repeats it. Default false. */
+  readonly once?: boolean
 }
 
 export interface OpenOptions {
@@ -131,7 +133,8 @@ export function createTransport(options: ClientOptions): Transport {
     open,
     async send(call, { signal, timeoutMs = defaultTimeoutMs, headers = {}, idempotencyKey } = {}, read) {
       const key = call.keyed ? (idempotencyKey ?? randomKey()) : undefined
-      const maxAttempts = key !== undefined || call.method === 'GET' ? 1 + maxRetries : 1
+      const mayRepeatCall = !call.once && (key !== undefined || call.method === 'GET')
+      const maxAttempts = mayRepeatCall ? 1 + maxRetries : 1
       const sent = key === undefined ? headers : { ...headers, 'idempotency-key': key }
       for (let attempt = 1; ; attempt++) {
         signal?.throwIfAborted()

@@ -152,13 +152,15 @@ export const flowLimitsSchema = z.strictObject({
   maxSteps: z.number().int().positive().optional(),
 })
 
+export const MAX_STEPS = 500
+
 /** The keys of every definition. The parser adds one optional settings block per flow type. */
 export const flowDefinitionShape = {
   name: z.string().min(1).max(200),
   description: z.string().max(2_000).optional(),
   version: z.string().max(50).optional(),
   type: z.enum(OrchestrationFlowType),
-  steps: z.array(flowStepSchema).min(1, 'expected at least one step').max(500),
+  steps: z.array(flowStepSchema).min(1, 'expected at least one step').max(MAX_STEPS),
   input: z.string().optional(),
   contextPolicy: contextPolicySchema.prefault({}),
   limits: flowLimitsSchema.optional(),

@@ -15,6 +15,7 @@ import {
   type FlowStep,
   flowDefinitionShape,
   type flowStepSchema,
+  MAX_STEPS,
 } from './flow-definition.ts'
 import { toDefinitionJsonSchema } from './json.ts'
 import { definitionError, toProblems } from './problems.ts'
@@ -63,12 +64,6 @@ export interface DefinitionParser {
   /** JSON Schema of a definition as data. */
   jsonSchema(): JsonSchema
 }
-
-/**
- * Maximum steps of a definition, as in its schema. Checked first, so that no time is spent on the steps of an oversized
- * one.
- */
-const MAX_STEPS = 500
 
 export function createDefinitionParser({
   flowTypes,
@@ -137,6 +132,7 @@ function settingsBlocks(flowTypes: readonly FlowTypeRules[]): Record<string, z.Z
   return blocks
 }
 
+/** Checked first, so that no time is spent on the steps of an oversized definition. */
 function assertStepCount(input: unknown): void {
   if (typeof input !== 'object' || input === null || !('steps' in input) || !Array.isArray(input.steps)) return
   const count = input.steps.length

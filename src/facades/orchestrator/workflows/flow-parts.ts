@@ -1,4 +1,4 @@
-import { INPUT_WORDS } from '../../../domain/definition/flow-definition.ts'
+import { INPUT_WORDS, MAX_STEPS } from '../../../domain/definition/flow-definition.ts'
 import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
 import { ancestorsOf, type ParsedWorkflow, type WorkflowStep } from './workflow.ts'
 
@@ -31,7 +31,6 @@ export const assignmentsBefore = (workflow: ParsedWorkflow, step: WorkflowStep):
 
 /** Agents among which one assignment chooses: a condition has lists of at most 100 values. */
 const MAX_ASSIGNEES = 100
-const MAX_FLOW_STEPS = 500
 
 /**
  * The workflow with the agents among which its assignments choose. It is stored with them, because agents may come and
@@ -43,7 +42,7 @@ export function withAssignees(
   ownTypes: ReadonlySet<string>,
   candidates: (step: WorkflowStep) => readonly string[],
 ): ParsedWorkflow {
-  const steps = workflow.steps.map(({ assignees: _, ...step }) => {
+  const steps = workflow.steps.map(({ assignees: _, ...step }): WorkflowStep => {
     if (ownTypes.has(step.type) || assignmentsBefore(workflow, step).length === 0) return step
     const assignees = candidates(step)
     if (assignees.length > MAX_ASSIGNEES) {
@@ -54,9 +53,9 @@ export function withAssignees(
     return assignees.length > 1 ? { ...step, assignees: [...assignees] } : step
   })
   const assigned = steps.reduce((sum, { assignees = [] }) => sum + assignees.length, 0)
-  if (assigned > 0 && steps.length + assigned > MAX_FLOW_STEPS) {
+  if (assigned > 0 && steps.length + assigned > MAX_STEPS) {
     const found = `${steps.length}, and ${assigned} for the agents among which assignments choose`
-    throw tooMany(`Workflow "${workflow.id}"`, `expected at most ${MAX_FLOW_STEPS} steps, found ${found}`)
+    throw tooMany(`Workflow "${workflow.id}"`, `expected at most ${MAX_STEPS} steps, found ${found}`)
   }
   return { ...workflow, steps }
 }
