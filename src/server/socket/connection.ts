@@ -18,7 +18,7 @@ import { createSubscriptionSet } from './subscription-set.ts'
 
 export interface ConnectionDeps extends Pick<MessageContext, 'orchestrator'> {
   readonly subscriptions: Subscriptions
-  readonly events: Pick<EventService, 'follow' | 'list' | 'newestSeq'>
+  readonly events: Pick<EventService, 'follow' | 'list' | 'newestSeq' | 'ready'>
   readonly serviceFeed: ServiceFeed
   readonly settings: ServerSettings['sockets']
 }

@@ -7,7 +7,7 @@ import { type EventReader, openEventReader } from '../streaming/event-reader.ts'
 
 export interface EventSlotDeps {
   readonly caller: Caller
-  readonly events: Pick<EventService, 'follow' | 'list' | 'newestSeq'>
+  readonly events: Pick<EventService, 'follow' | 'list' | 'newestSeq' | 'ready'>
   readonly isFull: () => boolean
   readonly send: (frame: ServerFrame) => void
   /** Sends the client the reason why the subscription has ended. */

@@ -43,7 +43,7 @@ export const readerOf = ({ scopes, userId }: Caller): string | undefined => (sco
  * loop.
  */
 export async function openEventReader(
-  events: Pick<EventService, 'follow' | 'list' | 'newestSeq'>,
+  events: Pick<EventService, 'follow' | 'list' | 'newestSeq' | 'ready'>,
   { caller, filter, afterSeq, sink }: EventReaderOptions,
 ): Promise<EventReader> {
   const userId = readerOf(caller)
@@ -74,6 +74,8 @@ export async function openEventReader(
   const sendStored = async () => {
     await new Promise((resolve) => setImmediate(resolve))
     if (afterSeq === undefined) return
+    // What other processes store before that would be neither among the stored events nor among the published ones.
+    await events.ready()
     // A number of another log, or of one that was restored, would otherwise hide every event up to it.
     lastSeq = Math.min(afterSeq, await events.newestSeq())
     const { type, correlationId } = filter
