@@ -145,7 +145,7 @@ async function open(slowAfterMs = 1_000_000, cancelFlow: () => Promise<never> = 
   }
   const connection = createConnection(webSocket, line.stream, LOCAL_CALLER, {
     subscriptions,
-    events: { follow: neverCalled, list: neverCalled, newestSeq: neverCalled },
+    events: { follow: neverCalled, list: neverCalled, newestSeq: neverCalled, ready: neverCalled },
     serviceFeed: { subscribe: () => () => {}, count: () => 0 },
     orchestrator: { startFlow: neverCalled, cancelFlow, signal: neverCalled },
     settings,
