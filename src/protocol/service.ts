@@ -66,11 +66,11 @@ const pause = (leastMs: number) => z.number().int().min(leastMs).max(86_400_000)
 const registeredHealth = probePaceSchema.extend({
   url: address.optional(),
   /** Milliseconds between two probes of a service that runs. */
-  intervalMs: pause(5_000),
+  intervalMs: pause(100),
   /** Milliseconds between two probes of a service that starts. */
-  startIntervalMs: pause(500),
+  startIntervalMs: pause(20),
   /** Milliseconds between two probes of a service that failed some. */
-  retryIntervalMs: pause(1_000),
+  retryIntervalMs: pause(100),
 })
 
 /** A service that another program runs, as a request registers it. There is no field for a program. */
