@@ -64,7 +64,10 @@ export async function* readLog(options: LogReaderOptions): AsyncGenerator<LogLin
   }
 }
 
-/** Opens all files, oldest first. If any is renamed meanwhile, all are opened again: one may have been passed over. */
+/**
+ * Opens all files, oldest first. If any is renamed meanwhile, or one stands under a name that was free, all are opened
+ * again: one may have been passed over.
+ */
 async function openAll(path: string, keep: number): Promise<readonly OpenFile[]> {
   for (;;) {
     const names = [...Array.from({ length: keep }, (_, index) => `${path}.${keep - index}`), path]
@@ -78,14 +81,15 @@ async function openAll(path: string, keep: number): Promise<readonly OpenFile[]>
       const { size, ino } = await handle.stat()
       opened.push({ name, handle, size, ino })
     }
-    if (await haveKeptNames(opened)) return opened
+    if (await isUnchanged(names, opened)) return opened
     await closeAll(opened)
   }
 }
 
-/** Whether every file still has the name under which it was opened. */
-async function haveKeptNames(files: readonly OpenFile[]): Promise<boolean> {
-  for (const { name, ino } of files) if ((await stat(name).catch(() => undefined))?.ino !== ino) return false
+/** Whether every file still has the name under which it was opened, and the other names are still free. */
+async function isUnchanged(names: readonly string[], files: readonly OpenFile[]): Promise<boolean> {
+  const inodes = new Map(files.map(({ name, ino }) => [name, ino]))
+  for (const name of names) if ((await stat(name).catch(() => undefined))?.ino !== inodes.get(name)) return false
   return true
 }
 

@@ -104,3 +104,15 @@ test('a reader that opens the files while they are rotated misses none of them',
   await writing
   file.close()
 })
+
+test('the first rotation, at whatever moment of the opening, hides no line', async () => {
+  for (let turns = 0; turns < 200; turns++) {
+    rmSync(`${path}.1`, { force: true })
+    writeFileSync(path, 'one\n')
+    const reading = textsOf({ keep: 5 })
+    for (let turn = turns % 50; turn > 0; turn--) await nextTurn()
+    renameSync(path, `${path}.1`)
+    writeFileSync(path, 'two\n')
+    expect((await reading)[0]).toBe('one')
+  }
+})
