@@ -10,7 +10,8 @@ export function percentile(values: readonly number[], share: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0
 }
 
-const CONTROLS = 10
+/** Multiples of a control that count as the share of the machine. */
+export const CONTROLS = 4
 
 /**
  * A bar that holds as it is on a quiet machine. On a busy one, where the machine itself needs `control` of the same unit

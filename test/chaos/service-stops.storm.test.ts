@@ -2,7 +2,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest'
 import { createProcessWorld, nodeProgram, type ProcessWorld, programPath, until } from '../services/process-world.ts'
 import { openServiceWorld } from '../services/service-world.ts'
 import { casesOf } from '../support/scale.ts'
-import { barOf, endPlainProcesses, percentile, seePlainExit, startIdleThread } from './machine-control.ts'
+import { barOf, CONTROLS, endPlainProcesses, percentile, seePlainExit, startIdleThread } from './machine-control.ts'
 
 const TREES = casesOf(50, 3)
 const CRASHES = casesOf(10, 2)
@@ -74,7 +74,7 @@ test(`${TREES} trees that ignore SIGTERM are killed at the stop timeout and leav
   expect(killMs.length).toBeGreaterThan(TREES / 3)
   // A timer may be a millisecond early.
   expect(Math.min(...killMs)).toBeGreaterThan(-2)
-  expect(kill).toBeLessThan(KILL_MS + Math.max(...late))
+  expect(kill).toBeLessThan(KILL_MS + CONTROLS * Math.max(...late))
   expect(gone).toBeLessThan(barOf(GONE_MS, control ?? 0))
 })
 
