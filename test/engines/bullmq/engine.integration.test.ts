@@ -9,7 +9,7 @@ import { openTestPostgres } from '../../support/postgres.ts'
 import { openTestRedis } from '../../support/redis.ts'
 
 const QUEUE = `polyphony-test-${randomBytes(6).toString('hex')}`
-const settings = { concurrency: 10, lockMs: 2_000, stalledMs: 500, queue: QUEUE }
+const settings = { concurrency: 10, lockMs: 5_000, stalledMs: 500, queue: QUEUE }
 
 describeEngine({
   name: 'bullmq on Postgres',
