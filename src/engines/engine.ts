@@ -41,8 +41,6 @@ export interface OverdueFlow {
   readonly flowId: string
   /** The definition with functions that a process must have registered to run it; absent if every process can. */
   readonly requires?: string
-  /** The job for which the flow was claimed the last time. */
-  readonly jobId?: string
 }
 
 /**

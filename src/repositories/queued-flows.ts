@@ -25,8 +25,6 @@ export interface QueuedFlow {
   readonly queuedAt: Date
   /** The definition with functions that a process must have registered to run it. */
   readonly requires?: string
-  /** The job for which the flow was claimed the last time. */
-  readonly jobId?: string
 }
 
 export interface OrphanOptions {

@@ -78,12 +78,11 @@ export function createMemoryQueue({ records, claims, findDead }: MemoryQueueDeps
       return old
         .sort((a, b) => queuedAt(a) - queuedAt(b))
         .slice(0, limit)
-        .map(({ flowId, userId, queuedAtMs = 0, requires, jobId }) => ({
+        .map(({ flowId, userId, queuedAtMs = 0, requires }) => ({
           flowId,
           userId,
           queuedAt: new Date(queuedAtMs),
           ...(requires !== undefined && { requires }),
-          ...(jobId !== undefined && { jobId }),
         }))
     },
     queuedAt: async (flowId) => {

@@ -23,8 +23,7 @@ interface ClaimedRow {
   readonly unrunnable: number
 }
 
-interface QueuedRow extends Omit<QueuedFlow, 'jobId' | 'requires'> {
-  readonly jobId: string | null
+interface QueuedRow extends Omit<QueuedFlow, 'requires'> {
   readonly requires: string | null
 }
 
@@ -95,11 +94,7 @@ export function createQueueRepository(pool: Pool): QueueRepository {
 
     findQueued: guarded(async (olderThanMs: number, limit: number) => {
       const { rows } = await pool.query<QueuedRow>(FIND_QUEUED_SQL, [olderThanMs, limit])
-      return rows.map(({ jobId, requires, ...flow }) => ({
-        ...flow,
-        ...(requires !== null && { requires }),
-        ...(jobId !== null && { jobId }),
-      }))
+      return rows.map(({ requires, ...flow }) => (requires === null ? flow : { ...flow, requires }))
     }),
 
     queuedAt: guarded(async (flowId: string) => {

@@ -109,7 +109,7 @@ export const WAKE_DUE_SQL = `with paused as (
 ${woken}`
 
 /** `$1` milliseconds, `$2` maximum number of flows. */
-export const FIND_QUEUED_SQL = `select c.flow_id as "flowId", c.user_id as "userId", c.queued_at as "queuedAt", c.job_id as "jobId", c.requires
+export const FIND_QUEUED_SQL = `select c.flow_id as "flowId", c.user_id as "userId", c.queued_at as "queuedAt", c.requires
 from polyphony_flow_claims c
 where ${QUEUED} and c.queued_at < clock_timestamp() - $1 * interval '1 millisecond' order by c.queued_at limit $2`
 
