@@ -8,7 +8,7 @@ import { toFlowEvent } from './flow-events.ts'
 export interface FlowEventSourceDeps {
   readonly updates: Pick<UpdateRepository, 'read' | 'lastSeq'>
   readonly flows: Pick<FlowRepository, 'find'>
-  readonly bus: Pick<NotificationBus, 'publish' | 'subscribe' | 'hasSubscribersElsewhere'>
+  readonly bus: Pick<NotificationBus, 'publish' | 'subscribe' | 'mayHaveSubscribersElsewhere'>
   readonly deliver: (event: PolyphonyEvent) => void
 }
 
@@ -26,7 +26,7 @@ interface KnownFlow {
 /**
  * Turns updates of flows into events while a handler wants them. Those of this process are in memory; those of other
  * processes are read from where they are stored, after a message that names the flow. Without a handler nothing is
- * read, and nothing is sent unless another process has one.
+ * read, and nothing is sent once it is known that no other process has one.
  */
 export function createFlowEventSource({ updates, flows, bus, deliver }: FlowEventSourceDeps) {
   const known = new Map<string, KnownFlow>()
@@ -75,7 +75,7 @@ export function createFlowEventSource({ updates, flows, bus, deliver }: FlowEven
   return {
     /** Called with updates that this process has stored. Must be cheap. */
     stored(flowId: string, given: readonly FlowUpdate[]): void {
-      const isSent = bus.hasSubscribersElsewhere(TOPIC)
+      const isSent = bus.mayHaveSubscribersElsewhere(TOPIC)
       if (!endSubscription && !isSent) return
       const meant = given.filter(({ type }) => type !== 'step_progress')
       const [first] = meant
@@ -87,7 +87,7 @@ export function createFlowEventSource({ updates, flows, bus, deliver }: FlowEven
     },
     /** Called after a flow was ended that no process drives; its last update is stored with its end. */
     ended(flowId: string): void {
-      const isSent = bus.hasSubscribersElsewhere(TOPIC)
+      const isSent = bus.mayHaveSubscribersElsewhere(TOPIC)
       if (!endSubscription && !isSent) return
       enqueue(async () => {
         const lastSeq = await updates.lastSeq(flowId)
