@@ -2,8 +2,9 @@
  * Short messages between the processes that share a database. A message is a hint that something changed, never the
  * change itself: it may be lost, and subscribers must find the same facts in the database.
  *
- * Composition opens one bus per process with `createNotificationBus`, over the memory of one process, Postgres
- * (LISTEN and NOTIFY) or Redis (publish and subscribe). All three pass the suite `test/contracts/notifications.ts`.
+ * Composition opens one bus per process: with `createNotificationBus` over Postgres (LISTEN and NOTIFY) or Redis
+ * (publish and subscribe), which pass the suite `test/contracts/notifications.ts`; with `createLocalBus` where no other
+ * process opens the store.
  *
  * ```ts
  * import type { NotificationBus } from './notification.ts'

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
 import type { EventFilter, PolyphonyEvent } from '../../src/domain/event.ts'
 import type { AggregateOptions, HandlerOptions } from '../../src/events/event.ts'
-import { createMemoryTransport } from '../../src/notifications/memory-transport.ts'
 import { createNotificationBus } from '../../src/notifications/notification-bus.ts'
+import { createMemoryTransport } from '../support/memory-transport.ts'
 import { createMemoryBus, until } from './memory-bus.ts'
 
 const event = (type = 'test_event', data: unknown = null) => ({ type, source: 'test', data })

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
-import { createMemoryTransport } from '../../src/notifications/memory-transport.ts'
 import type { NotificationBus } from '../../src/notifications/notification.ts'
 import { createNotificationBus } from '../../src/notifications/notification-bus.ts'
 import { createMemoryEvents } from '../../src/repositories/memory/background/events.ts'
+import { createMemoryTransport } from '../support/memory-transport.ts'
 import { createMemoryBus, until } from './memory-bus.ts'
 
 /** Buses of several processes over one log. */

@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest'
-import { createMemoryTransport } from '../../src/notifications/memory-transport.ts'
 import type { BroadcastTransport, FrameHandlers } from '../../src/notifications/notification.ts'
 import { createNotificationBus } from '../../src/notifications/notification-bus.ts'
 import { describeNotifications } from '../contracts/notifications.ts'
 import { until } from '../support/flows.ts'
+import { createMemoryTransport } from '../support/memory-transport.ts'
 
 describeNotifications({
   name: 'memory',

@@ -3,11 +3,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import type { FlowUpdate } from '../../src/domain/execution/flow-update.ts'
 import type { FlowStatus } from '../../src/domain/vocabulary.ts'
-import { createMemoryTransport } from '../../src/notifications/memory-transport.ts'
 import { createNotificationBus } from '../../src/notifications/notification-bus.ts'
 import { createLiveUpdates } from '../../src/orchestrator/updates/live-updates.ts'
 import type { FlowHead } from '../../src/repositories/repository.ts'
 import { until } from '../support/flows.ts'
+import { createMemoryTransport } from '../support/memory-transport.ts'
 
 const piece = (flowId: string, seq: number): FlowUpdate => ({
   seq,

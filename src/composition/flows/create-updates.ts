@@ -1,7 +1,7 @@
 import type { PolyphonyConfig } from '../../config/config.ts'
 import type { FlowUpdate } from '../../domain/execution/flow-update.ts'
-import { createMemoryTransport } from '../../notifications/memory-transport.ts'
-import type { BroadcastTransport } from '../../notifications/notification.ts'
+import { createLocalBus } from '../../notifications/local-bus.ts'
+import type { NotificationBus } from '../../notifications/notification.ts'
 import { createNotificationBus } from '../../notifications/notification-bus.ts'
 import { createRedisTransport } from '../../notifications/redis-transport.ts'
 import { createCompaction } from '../../orchestrator/updates/compaction.ts'
@@ -27,7 +27,7 @@ export interface CreateUpdatesDeps {
  * carries their numbers to other processes, `compaction` joins the texts of ended flows.
  */
 export function createUpdates({ config, store, ownerId, now }: CreateUpdatesDeps) {
-  const bus = createNotificationBus({ transport: transportOf(config, store), id: ownerId })
+  const bus = createBus(config, store, ownerId)
   const live = createLiveUpdates({
     read: createReadUpdates(store),
     heads: store.updates.heads,
@@ -56,9 +56,11 @@ export function createUpdates({ config, store, ownerId, now }: CreateUpdatesDeps
 }
 
 /** Redis carries messages where it is the engine's store, so that they cost the database nothing. */
-function transportOf({ engine, redisUrl }: CreateUpdatesDeps['config'], { broadcast }: Store): BroadcastTransport {
-  if (engine === 'bullmq' && redisUrl !== undefined) return createRedisTransport({ url: redisUrl })
-  return broadcast ?? createMemoryTransport()
+function createBus({ engine, redisUrl }: CreateUpdatesDeps['config'], { broadcast }: Store, id: string): NotificationBus {
+  if (engine === 'bullmq' && redisUrl !== undefined) {
+    return createNotificationBus({ transport: createRedisTransport({ url: redisUrl }), id })
+  }
+  return broadcast ? createNotificationBus({ transport: broadcast, id }) : createLocalBus()
 }
 
 export type Updates = ReturnType<typeof createUpdates>

@@ -1,6 +1,6 @@
-import type { BroadcastTransport, FrameHandlers } from './notification.ts'
+import type { BroadcastTransport, FrameHandlers } from '../../src/notifications/notification.ts'
 
-/** Carries frames between the buses of one process: for stores that one process opens alone, and for tests. */
+/** Carries frames between the buses of one process. */
 export function createMemoryTransport(): BroadcastTransport {
   const connected = new Set<FrameHandlers>()
   return {
