@@ -49,8 +49,8 @@ export default defineConfig({
         isolate: false,
       }),
       project('integration', ['test/**/*.integration.test.ts'], 60_000),
-      project('system', isShort ? SHORT_SYSTEM : [SYSTEM], 120_000, { globalSetup }),
-      project('storm', isShort ? SHORT_STORM : [STORM], 120_000, {
+      project('system', isShort ? SHORT_SYSTEM : [SYSTEM], 300_000, { globalSetup }),
+      project('storm', isShort ? SHORT_STORM : [STORM], 300_000, {
         globalSetup: [...globalSetup, 'test/support/seed-setup.ts'],
       }),
     ],

@@ -43,7 +43,7 @@ describe('every block of code', () => {
 
   test.each(blocksIn('ts').map((block) => [nameOf(block), block.code] as const))(
     'a program of the README runs to its end: %s',
-    { timeout: 120_000 },
+    { timeout: 300_000 },
     async (_, code) => {
       expect((await runBlock(code)).trim()).not.toBe('')
     },
@@ -167,7 +167,7 @@ describe('the two commands at the top', () => {
   })
 
   test('the demo prints the ten lines of the README in this order, except for ids and times', {
-    timeout: 120_000,
+    timeout: 300_000,
   }, async () => {
     const env = { PATH: process.env.PATH, HOME: process.env.HOME, DATABASE_URL: 'memory://', NO_COLOR: '1' }
     const { stdout } = await promisify(execFile)('npm', ['run', 'demo'], { cwd: ROOT, env })

@@ -156,7 +156,7 @@ async function killAt(worker: WorkerProcess, point: Point): Promise<WorkerProces
 }
 
 test(`a flow of ${STEPS} steps loses no result and repeats at most one call when its process is killed at ${RUNS} of its boundaries`, {
-  timeout: 120_000 + RUNS * 20_000,
+  timeout: 300_000 + RUNS * 20_000,
 }, async () => {
   let worker = await openWorker()
   const first = await runOnce(worker, undefined)

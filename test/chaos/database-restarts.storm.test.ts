@@ -59,7 +59,7 @@ async function whenBack<T>(run: string, request: () => Promise<T>): Promise<T> {
 }
 
 test(`every flow completes with one call per step although the database restarts ${RESTARTS} times`, {
-  timeout: 120_000 + RESTARTS * (30_000 + OUTAGE_MS),
+  timeout: 300_000 + RESTARTS * (30_000 + OUTAGE_MS),
 }, async () => {
   const { orchestrator, conversations } = polyphony
   const { id: threadId } = await conversations.createThread(CHAOS_USER)

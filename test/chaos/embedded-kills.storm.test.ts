@@ -70,7 +70,7 @@ async function outputsOf(worker: WorkerProcess, { flowId }: OpenFlow) {
 }
 
 test(`an embedded database opens and keeps every recorded result although its process is killed ${KILLS} times`, {
-  timeout: 120_000 + KILLS * 30_000,
+  timeout: 300_000 + KILLS * 30_000,
 }, async () => {
   const flows: OpenFlow[] = []
   const openedMs: number[] = []

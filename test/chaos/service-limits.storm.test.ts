@@ -63,7 +63,7 @@ for (const [name, args] of leaks) {
   })
 }
 
-test('programs that compute with a limit slow their neighbour down by less than two', { timeout: 120_000 }, async () => {
+test('programs that compute with a limit slow their neighbour down by less than two', { timeout: 300_000 }, async () => {
   const driver = world.openDriver()
   const cores = availableParallelism()
   const busy = await Promise.all(

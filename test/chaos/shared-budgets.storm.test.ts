@@ -208,7 +208,7 @@ test(`${WORKERS} workers never exceed a budget together in ${RUNS} runs with cal
 test.skipIf(PROCESS_RUNS === 0)(
   `${WORKERS} processes never exceed a budget together in ${PROCESS_RUNS} of the runs`,
   {
-    timeout: 120_000 + PROCESS_RUNS * 15_000,
+    timeout: 300_000 + PROCESS_RUNS * 15_000,
   },
   async () => {
     await expectKept(await runFleets(PROCESS_RUNS, startProcess))

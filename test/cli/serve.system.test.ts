@@ -4,7 +4,7 @@ import { createCommandLine } from './command-line.ts'
 
 const commandLine = createCommandLine()
 afterAll(() => commandLine.remove())
-const TIMEOUT = { timeout: 120_000 }
+const TIMEOUT = { timeout: 300_000 }
 
 /** Starts the server, calls `ask` as soon as it prints its address, then sends the signal. */
 async function serveOnce(words: readonly string[], signal: NodeJS.Signals, ask: (url: string) => Promise<unknown>) {

@@ -12,7 +12,8 @@ import { openTestPostgres, type TestPostgres } from '../support/postgres.ts'
 import { type CommandLine, type CommandLineResult, createCommandLine } from './command-line.ts'
 
 const STEPS = ['s1', 's2', 's3']
-const TIMEOUT = { timeout: 120_000 }
+/** Guards against hanging only: a test starts up to four processes, one after the other. */
+const TIMEOUT = { timeout: 300_000 }
 
 let postgres: TestPostgres
 let commandLine: CommandLine

@@ -30,7 +30,7 @@ async function serveSite(): Promise<string> {
 
 test.skipIf(!CHROMIUM)(
   'a page of another origin runs and streams flows, over HTTP and over a WebSocket',
-  { timeout: 120_000 },
+  { timeout: 300_000 },
   async () => {
     const origin = await serveSite()
     const server = await runServer({ server: { corsOrigins: [origin] } })

@@ -108,7 +108,7 @@ test.each([
   ['Node', node],
 ])(
   'the shipped types hold in a page, resolved as %s does, without the types of Node',
-  { timeout: 120_000 },
+  { timeout: 300_000 },
   async (_, options) => {
     const errors = await typeErrors([programWith('maxIterations'), programWith('mostIterations')], options)
     expect(errors).toEqual([expect.stringMatching(/^user-1\.ts: .*mostIterations/)])

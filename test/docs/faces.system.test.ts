@@ -13,7 +13,7 @@ describe('the pages about the interfaces', () => {
     ['docs/models.md', /\bsky\b/],
     ['docs/mcp.md', /status: 'COMPLETED'/],
     ['docs/observability.md', /address: '127\.0\.0\.1'/],
-  ])('programs of the pages about the interfaces run with a new server: %s', { timeout: 120_000 }, async (page, printed) => {
+  ])('programs of the pages about the interfaces run with a new server: %s', { timeout: 300_000 }, async (page, printed) => {
     const programs = blocksOf(page, 'ts').map(({ code }) => code)
     expect(programs).not.toEqual([])
     const { url } = await runServer()

@@ -63,13 +63,13 @@ describe('the tutorial', () => {
     expect(programs).toHaveLength(4)
   })
 
-  test('the first program of the tutorial runs a flow to its end', { timeout: 120_000 }, async () => {
+  test('the first program of the tutorial runs a flow to its end', { timeout: 300_000 }, async () => {
     const lines = (await run(embed)).trim().split('\n')
     expect(lines[0]).toMatch(/^1 flow_start/)
     expect(lines.some((line) => /^\d+ flow_complete/.test(line))).toBe(true)
   })
 
-  test('a program of the tutorial starts a flow at the server and streams it', { timeout: 120_000 }, async () => {
+  test('a program of the tutorial starts a flow at the server and streams it', { timeout: 300_000 }, async () => {
     const [address = '', ...text] = (await run(start)).split('\n')
     const flowId = address.replace(`${pageAddress}/#`, '')
     const flow = await createClient({ baseUrl: url }).flows.get(flowId)
@@ -83,7 +83,7 @@ describe('the tutorial', () => {
     expect((await fetch(`${url}/api/v1/threads`, { headers: { origin: 'http://localhost:9' } })).status).toBe(403)
   })
 
-  test('the flow of the tutorial is refused without the policy and runs with it', { timeout: 120_000 }, async () => {
+  test('the flow of the tutorial is refused without the policy and runs with it', { timeout: 300_000 }, async () => {
     const lines = await run(policy)
     expect(lines).toMatch(/^DATA_SHARING_DENIED /m)
     expect(lines).toMatch(/^true \{/m)
@@ -91,7 +91,7 @@ describe('the tutorial', () => {
     expect(lines).toContain("rule: 'allowCrossProviderContext'")
   })
 
-  test.skipIf(!CHROMIUM)('the page of the tutorial shows a flow to its end', { timeout: 120_000 }, async () => {
+  test.skipIf(!CHROMIUM)('the page of the tutorial shows a flow to its end', { timeout: 300_000 }, async () => {
     const tab = await openPage()
     await tab.goto((await run(start)).split('\n', 1)[0] ?? '')
     await tab.locator('#status', { hasText: 'COMPLETED' }).waitFor()

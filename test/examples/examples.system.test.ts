@@ -244,7 +244,7 @@ test('all sixteen examples are listed under the names of their files', () => {
   expect(files).toHaveLength(16)
 })
 
-test('an example runs when its file is started, and an imported one does not', { timeout: 120_000 }, async () => {
+test('an example runs when its file is started, and an imported one does not', { timeout: 300_000 }, async () => {
   const start = (file: string) =>
     promisify(execFile)(process.execPath, ['--import', 'tsx', '--conditions=source', fileURLToPath(new URL(file, folder))])
   const [started, imported] = await Promise.all([start('10-own-provider.ts'), start('index.ts')])

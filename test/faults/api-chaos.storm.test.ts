@@ -45,7 +45,7 @@ const deskStep = (id: string, samples?: number) => ({
 
 test.each(['memory://', 'pglite://memory'])(
   'any calls in any order on %s succeed or end in a typed error, and no flow stays RUNNING',
-  { timeout: 120_000 },
+  { timeout: 300_000 },
   async (database) => {
     const [wire] = WIRES
     if (!wire) throw new Error('no wire')

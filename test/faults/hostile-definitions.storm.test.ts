@@ -122,7 +122,7 @@ async function isRefused(input: unknown): Promise<boolean> {
 }
 
 test(`${MALFORMED} malformed definitions are refused with a path by createFlow and checkFlow alike`, {
-  timeout: 120_000,
+  timeout: 300_000,
 }, async () => {
   let refused = 0
   for (const input of fc.sample(malformed, { numRuns: MALFORMED, seed: SEED })) if (await isRefused(input)) refused++
@@ -180,7 +180,7 @@ describe('hostile sources through a whole flow', () => {
   ]
   test.each(forms)(
     'hostile sources (%s) end in a typed error or in text and reveal nothing about this machine',
-    { timeout: 120_000 },
+    { timeout: 300_000 },
     async (name, sources, toStep) => {
       const globals = Object.getOwnPropertyNames(globalThis).sort()
       const files = readdirSync('.').sort()

@@ -119,7 +119,7 @@ async function resume(polyphony: Polyphony, run: string, flowId: string, steps: 
 }
 
 test(`an embedded database loses nothing when its process is killed in the middle of flows, ${ROUNDS} times`, {
-  timeout: 120_000 + ROUNDS * 20_000,
+  timeout: 300_000 + ROUNDS * 20_000,
 }, async () => {
   const told = new Map<string, string>()
   for (let round = 0; round < ROUNDS; round++) {
@@ -164,7 +164,7 @@ test(`an embedded database loses nothing when its process is killed in the middl
 })
 
 test('a second process on a database directory is refused at once with the name of the first, which continues undisturbed', {
-  timeout: 120_000,
+  timeout: 300_000,
 }, async () => {
   const child = startChild()
   await child.told('done')

@@ -47,7 +47,7 @@ async function live(polyphony: Polyphony, threadId: string, number: number): Pro
   return (await orchestrator.getFlowStatus(flow.id)).status
 }
 
-test(`${FLOWS} flows leave no listeners, handles, sockets or memory behind`, { timeout: 120_000 }, async () => {
+test(`${FLOWS} flows leave no listeners, handles, sockets or memory behind`, { timeout: 300_000 }, async () => {
   const [wire] = WIRES
   if (!wire) throw new Error('no wire')
   const server = await createLoopback(({ path, text, body, response }) => {

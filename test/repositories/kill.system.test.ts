@@ -20,7 +20,7 @@ beforeEach(async () => {
 afterEach(() => rm(folder, { recursive: true, force: true }))
 
 test(`an embedded database keeps all acknowledged writes when its process is killed ${ROUNDS} times`, {
-  timeout: 120_000 + ROUNDS * 20_000,
+  timeout: 300_000 + ROUNDS * 20_000,
 }, async () => {
   const url = `pglite://${directory}`
   const told: string[] = []
@@ -47,7 +47,7 @@ test(`an embedded database keeps all acknowledged writes when its process is kil
   expect(told.filter((line) => line.startsWith('step')).length).toBeGreaterThan(0)
 })
 
-test('a database opens although a process was killed while creating it', { timeout: 120_000 }, async () => {
+test('a database opens although a process was killed while creating it', { timeout: 300_000 }, async () => {
   const writer = startWriter('write', `pglite://${directory}`)
   while (!existsSync(join(directory, 'base'))) await sleep(20)
   const told = await writer.kill()

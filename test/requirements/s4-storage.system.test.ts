@@ -134,7 +134,7 @@ describe.each(Object.keys(PLACES))('a restart on %s', (kind) => {
   })
 
   test('the flow of a killed process is marked interrupted and resumes without paying again', {
-    timeout: 120_000,
+    timeout: 300_000,
   }, async () => {
     const { flowId, threadId } = await runUntilKilled(place.url)
     const after = await start('second answer')

@@ -9,7 +9,7 @@ import { listenOnLoopback } from '../support/loopback.ts'
 import { type RunningServer, runServer } from './running-server.ts'
 
 const PIECES = Array.from({ length: 400 }, (_, index) => `<${index}>`)
-const OPTIONS = { timeout: 120_000 }
+const OPTIONS = { timeout: 300_000 }
 
 let browser: { readonly context: BrowserContext; close(): Promise<void> } | undefined
 beforeAll(async () => {

@@ -53,7 +53,7 @@ async function pour({ tcp, closed }: RawSocket, piece: Buffer, times: number): P
   return closed
 }
 
-test('a thousand sockets that never read cost little, and are closed', { timeout: 120_000 }, async () => {
+test('a thousand sockets that never read cost little, and are closed', { timeout: 300_000 }, async () => {
   const server = await startServerProcess({ server: { sockets: { slowAfterMs: 3_000 } } })
   onTestFinished(() => server.kill())
   const pieces = Math.ceil(((await bytesThatFit()) + 1_000_000) / 10_000)
@@ -80,7 +80,7 @@ test('a thousand sockets that never read cost little, and are closed', { timeout
   })
 })
 
-test('fifty clients that send 131,000 fragments of one byte each are closed', { timeout: 120_000 }, async () => {
+test('fifty clients that send 131,000 fragments of one byte each are closed', { timeout: 300_000 }, async () => {
   const fragments = Buffer.concat([
     toFrame({ opcode: OPCODE.text, payload: '{', fin: false }),
     ...Array.from({ length: 131_000 }, () => toFrame({ opcode: OPCODE.continuation, payload: ' ', fin: false })),
@@ -101,7 +101,7 @@ test.each([
   ['empty messages', toFrame({ opcode: OPCODE.text })],
   ['text that is no JSON', toFrame({ opcode: OPCODE.text, payload: '{{{{' })],
   ['bytes', toFrame({ opcode: OPCODE.binary, payload: Buffer.alloc(10) })],
-])('a flood of %s ends the connection that sends it', { timeout: 120_000 }, async (_, frame) => {
+])('a flood of %s ends the connection that sends it', { timeout: 300_000 }, async (_, frame) => {
   const flood = Buffer.concat(Array.from({ length: 1_000 }, () => frame))
   await beside(server, async () => {
     const sockets = await openMany(server.url, 50)
@@ -111,7 +111,7 @@ test.each([
   })
 })
 
-test('a flood of long requests whose answers are not read does not accumulate', { timeout: 120_000 }, async () => {
+test('a flood of long requests whose answers are not read does not accumulate', { timeout: 300_000 }, async () => {
   const keys = Array.from({ length: 20_000 }, (_, index) => `"k${index}":1`).join(',')
   const misfit = toFrame({ opcode: OPCODE.text, payload: `{"type":"ping",${keys}}` })
   const fit = toFrame({ opcode: OPCODE.text, payload: '{"type":"ping"}' })
@@ -128,7 +128,7 @@ test('a flood of long requests whose answers are not read does not accumulate', 
   })
 })
 
-test('a message of 100 MB is refused at its header, in one fragment or in many', { timeout: 120_000 }, async () => {
+test('a message of 100 MB is refused at its header, in one fragment or in many', { timeout: 300_000 }, async () => {
   const megabyte = Buffer.alloc(1_000_000, 0x20)
   await beside(server, async () => {
     const [whole, pieces] = await openMany(server.url, 2)
@@ -173,7 +173,7 @@ test('a connection that violates the protocol is closed with a reason, and no ot
   expect(new Map(told)).toEqual(new Map(broken.map(([name, , code]) => [name, code])))
 })
 
-test('a thousand connections with incomplete requests are closed', { timeout: 120_000 }, async () => {
+test('a thousand connections with incomplete requests are closed', { timeout: 300_000 }, async () => {
   const halves = [
     '',
     'GET /api/v1/flo',

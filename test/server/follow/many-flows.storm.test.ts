@@ -6,7 +6,7 @@ import { connect, type SocketClient } from '../socket-client.ts'
 
 const FLOWS = 2_000
 const SOCKETS = 10
-const OPTIONS = { timeout: 120_000 }
+const OPTIONS = { timeout: 300_000 }
 const OWNER = 'local'
 
 const definition = {

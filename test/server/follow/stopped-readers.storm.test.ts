@@ -19,7 +19,7 @@ const STOPPED = 200
 const CUT = 20
 const MOST_WAITING_BYTES = 1_000_000
 const CHARACTERS = 10_000
-const OPTIONS = { timeout: 120_000 }
+const OPTIONS = { timeout: 300_000 }
 
 let server: ServerProcess | undefined
 afterEach(() => server?.kill())
