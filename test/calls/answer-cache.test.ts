@@ -313,10 +313,11 @@ describe('equal calls at the same time', () => {
     const deps = { open: async () => store, ttlMs: 1_000, originOf: () => '', versionOf: () => '1' }
     const ends: (() => void)[] = []
     // The first request is being settled for a while after its abort, as one whose price is still being read.
-    const call = answerCache(deps, manualClock())((_request, { signal }) =>
-      ends.length > 0
-        ? Promise.resolve(callAnswer())
-        : new Promise((_, reject) => ends.push(() => reject(signal.reason))),
+    const call = answerCache(
+      deps,
+      manualClock(),
+    )((_request, { signal }) =>
+      ends.length > 0 ? Promise.resolve(callAnswer()) : new Promise((_, reject) => ends.push(() => reject(signal.reason))),
     )
     const controller = new AbortController()
     const left = rejection(call(prepared(), tryContext({ answerCaching: CACHING, signal: controller.signal })))

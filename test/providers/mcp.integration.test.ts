@@ -106,6 +106,23 @@ test('a tool that fails says why, and an unknown one is told with a similar name
   })
 })
 
+test('the reason of a tool holds no secret of its server', async () => {
+  const key = 'k-0123456789abcdef'
+  const server = await serveMcp(undefined, ({ text, response }) => {
+    const { id, method } = text === '' ? {} : JSON.parse(text)
+    if (method !== 'tools/call') return false
+    const content = [{ type: 'text', text: `the key ${key} is wrong` }]
+    response
+      .writeHead(200, { 'content-type': 'application/json' })
+      .end(JSON.stringify({ jsonrpc: '2.0', id, result: { content, isError: true, resultType: 'complete' } }))
+    return true
+  })
+  closing.push(() => server.close())
+  const provider = open({ url: `${server.url}/mcp`, headers: { authorization: `Bearer ${key}` } })
+  const error = await rejection(call(provider, 'fail'))
+  expect(error).toMatchObject({ code: 'STEP_FAILED', message: 'Tool tools/fail failed: the key [redacted] is wrong' })
+})
+
 test('an abort reaches the tool and ends the call at once', async () => {
   let waiting: (signal: AbortSignal) => void = () => {}
   const begun = new Promise<AbortSignal>((resolve) => {

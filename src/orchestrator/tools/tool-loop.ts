@@ -20,7 +20,15 @@ import { runCalls, type ToolCallsDeps } from './tool-calls.ts'
 import { isOfCaller, resolveTools, type ToolSet, type ToolSetDeps } from './tool-set.ts'
 import { conversationOrigins, shareTurns } from './tool-sharing.ts'
 import type { ToolStep } from './tool-step.ts'
-import { continuedBy, identified, openTurnRecord, type TurnRecord, toModelTurn, toTurnMessages, withTurns } from './turn-record.ts'
+import {
+  continuedBy,
+  identified,
+  openTurnRecord,
+  type TurnRecord,
+  toModelTurn,
+  toTurnMessages,
+  withTurns,
+} from './turn-record.ts'
 
 export interface ToolLoopDeps extends ToolCallsDeps, ToolSetDeps {
   /** Implemented by createStepPrompt. */

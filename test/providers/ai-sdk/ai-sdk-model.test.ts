@@ -262,9 +262,10 @@ test('a stream that comes after the abort is closed, and nothing of it is delive
   let open: (stream: ReadableStream<Part>) => void = () => {}
   const late: LanguageModelV4 = {
     ...model,
-    doStream: () => new Promise((resolve) => {
-      open = (stream) => resolve({ stream })
-    }),
+    doStream: () =>
+      new Promise((resolve) => {
+        open = (stream) => resolve({ stream })
+      }),
   }
   const asked = rejection(
     fromAiSdk(late, { id: 'acme' }).generate(ask(), { signal: controller.signal, onDelta: (text) => chunks.push(text) }),
@@ -274,16 +275,19 @@ test('a stream that comes after the abort is closed, and nothing of it is delive
   expect(await asked).toBe(reason)
   const closed = new Promise((resolve) => {
     open(
-      new ReadableStream({
-        pull(stream) {
-          stream.enqueue({ type: 'text-start', id: '1' })
-          stream.enqueue({ type: 'text-delta', id: '1', delta: 'late' })
-          stream.enqueue({ type: 'text-end', id: '1' })
-          stream.close()
-          resolve('read')
+      new ReadableStream(
+        {
+          pull(stream) {
+            stream.enqueue({ type: 'text-start', id: '1' })
+            stream.enqueue({ type: 'text-delta', id: '1', delta: 'late' })
+            stream.enqueue({ type: 'text-end', id: '1' })
+            stream.close()
+            resolve('read')
+          },
+          cancel: () => resolve('closed'),
         },
-        cancel: () => resolve('closed'),
-      }, { highWaterMark: 0 }),
+        { highWaterMark: 0 },
+      ),
     )
   })
   expect(await closed).toBe('closed')
