@@ -5,7 +5,7 @@ import type { AttemptCall, AttemptContext, CallResponse, PreparedRequest } from 
 export interface SharedRequest {
   /** Settles with the request itself. */
   readonly outcome: Promise<CallResponse>
-  /** Whether a call waits for it. After the last one has left, it ends with the abort of that one, and serves no other. */
+  /** Whether a call waits for it. When the last one leaves, it ends with the abort of that one and serves no other. */
   isAwaited(): boolean
   /**
    * Waits with a call for the answer. An abort of the call ends its waiting; the request continues while another call

@@ -132,11 +132,11 @@ export function identified(turn: number, { toolCalls = [] }: CallResponse): read
 const isBy = (turn: ModelTurn, { provider, model }: Target): boolean =>
   turn.provider === provider && turn.requestedModel === model
 
-/** The turns that a provider and model continues: an answer that was paused without calls, only the one that wrote it. */
+/** The turns that a model continues: an answer that was paused without calls, only the model that wrote it. */
 export const continuedBy = <Turn extends RecordedTurn>(turns: readonly Turn[], target: Target): readonly Turn[] =>
   turns.filter(({ model }) => model.toolCalls.length > 0 || isBy(model, target))
 
-/** The messages of the turns after the prompt of the step, as one provider and model that continues them may receive them. */
+/** The messages of turns after the prompt of the step, as the model that continues them may receive them. */
 export function toTurnMessages(turns: readonly RecordedTurn[], target: Target, readFile: ReadFile): readonly ModelMessage[] {
   return turns.flatMap(({ model: turn, results }): readonly ModelMessage[] => {
     const assistant: AssistantMessage = {
@@ -157,7 +157,10 @@ export function toTurnMessages(turns: readonly RecordedTurn[], target: Target, r
   })
 }
 
-/** The last answer with the sources, reasoning and notes of the turns it continues. Text beside calls is no part of it. */
+/**
+ * The last answer with the sources, reasoning and notes of the turns that it continues. Text beside calls is no part of
+ * it.
+ */
 export function withTurns(answer: CallResponse, recorded: readonly RecordedTurn[]): CallResponse {
   const turns = continuedBy(recorded, { provider: answer.provider, model: answer.requestedModel })
   if (turns.length === 0) return answer

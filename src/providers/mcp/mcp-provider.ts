@@ -10,8 +10,7 @@ import { MIN_SECRET } from '../adapter-settings.ts'
 import { operationProblem, unknownOperation } from '../operation-errors.ts'
 import type { Provider } from '../provider.ts'
 import { withoutSecrets } from '../vendor/vendor-error.ts'
-import { NO_TIMEOUT_MS } from '../vendor/vendor-http.ts'
-import { connectMcp, type McpClient } from './mcp-client.ts'
+import { callTool, connectMcp, type McpClient } from './mcp-client.ts'
 import { isUnknownSession, toMcpError, toolFailed } from './mcp-errors.ts'
 import { type McpOperation, toMcpOperation } from './mcp-operations.ts'
 import { readMcpResult, toMcpAnswer } from './mcp-result.ts'
@@ -88,12 +87,9 @@ export function createMcpProvider(id: string, settings: McpServerSettings, resol
     const operation = tools.get(tool)
     if (!operation) throw unknownOperation(id, tool, tools.keys(), false)
     signal.throwIfAborted()
-    const called = connection.client.callTool(
-      // The key lets a server recognise a repeated call; the protocol has no field of its own for it.
-      { name: tool, arguments: { ...given }, _meta: { 'polyphony/idempotencyKey': origin.idempotencyKey } },
-      { signal, timeout: NO_TIMEOUT_MS },
-    )
-    const result = await untilAborted(called, connection.broken)
+    // The key lets a server recognise a repeated call; the protocol has no field of its own for it.
+    const _meta = { 'polyphony/idempotencyKey': origin.idempotencyKey }
+    const result = await callTool(connection, { name: tool, arguments: { ...given }, _meta }, signal)
     const read = readMcpResult(result)
     if (read.isError) throw toolFailed(id, tool, withoutSecrets(read.text, secrets), operation.idempotent)
     const bytes = Buffer.byteLength(read.text) + (read.files ?? []).reduce((sum, { data }) => sum + data.byteLength, 0)
