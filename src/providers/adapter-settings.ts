@@ -1,4 +1,5 @@
 import type { Dispatcher } from 'undici'
+import { withToken } from '../config/operations/operation-secrets.ts'
 import type { ProviderSettingsInput } from '../config/provider-settings.ts'
 import { decodedUrlText } from './transport/url-credentials.ts'
 
@@ -24,7 +25,7 @@ export const fixedHeadersOf = ({ headers }: Pick<AdapterSettings, 'headers'>): R
 
 /** Key, header values and proxy password of an account, which must not appear in messages. */
 export const secretsOf = (settings: Pick<AdapterSettings, 'apiKey' | 'headers' | 'proxy'>): readonly string[] =>
-  [settings.apiKey ?? '', ...Object.values(fixedHeadersOf(settings)), passwordOf(settings.proxy)].filter(
+  [settings.apiKey ?? '', ...Object.values(fixedHeadersOf(settings)).flatMap(withToken), passwordOf(settings.proxy)].filter(
     (secret) => secret.length >= MIN_SECRET,
   )
 

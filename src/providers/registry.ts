@@ -115,8 +115,9 @@ export function createProviderService({ providers, simulator }: ProviderServiceO
       void entry?.loading?.then((provider) => provider.close?.()).catch(() => undefined)
     },
     async close() {
-      const loaded = [...entries.values()].map(({ loading }) => loading)
-      for (const loading of loaded) await (await loading?.catch(() => undefined))?.close?.()
+      const closed = [...entries.values()].map(async ({ loading }) => (await loading?.catch(() => undefined))?.close?.())
+      // One that fails to close must not keep the processes and connections of the others.
+      for (const one of await Promise.allSettled(closed)) if (one.status === 'rejected') throw one.reason
     },
   }
 }

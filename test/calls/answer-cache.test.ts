@@ -308,6 +308,29 @@ describe('equal calls at the same time', () => {
     expect(calls[1]?.own.attempts).toEqual([])
   })
 
+  test('begin anew after the last of them was aborted, although its request has not ended yet', async () => {
+    const store = createCache<KeptAnswer>({ policy: 'lru', maxEntries: 10 })
+    const deps = { open: async () => store, ttlMs: 1_000, originOf: () => '', versionOf: () => '1' }
+    const ends: (() => void)[] = []
+    // The first request is being settled for a while after its abort, as one whose price is still being read.
+    const call = answerCache(
+      deps,
+      manualClock(),
+    )((_request, { signal }) =>
+      ends.length > 0 ? Promise.resolve(callAnswer()) : new Promise((_, reject) => ends.push(() => reject(signal.reason))),
+    )
+    const controller = new AbortController()
+    const left = rejection(call(prepared(), tryContext({ answerCaching: CACHING, signal: controller.signal })))
+    await settled()
+    controller.abort(new Error('the first left'))
+    const next = call(prepared(), tryContext({ answerCaching: CACHING }))
+    next.catch(() => undefined)
+    await settled()
+    ends[0]?.()
+    expect(await left).toMatchObject({ message: 'the first left' })
+    expect(await next).toMatchObject({ text: 'hello' })
+  })
+
   test('fail together, and a later one makes a new request', async () => {
     const { ask, requests } = open()
     const calls = [ask(), ask()]

@@ -54,6 +54,28 @@ test('arguments fill the path, what is left goes to the query, and a pointer sel
   expect(requests[0]?.headers['idempotency-key']).toBeUndefined()
 })
 
+test('an argument that the operation does not name cannot replace what the operator has fixed', async () => {
+  json({ id: 1 })
+  const shop = open({
+    find: { path: '/find', query: { scope: 'public', q: '{text}' } },
+    order: { method: 'POST', path: '/orders', query: { dry: true }, body: { tenant: 'acme', note: '{text}' } },
+  })
+  const operations = (await shop.operations?.()) ?? []
+  for (const [name, given, argument] of [
+    ['find', { text: 'x', scope: 'private' }, 'scope'],
+    ['find', { text: 'x', q: 'y' }, 'q'],
+    ['order', { text: 'x', tenant: 'other' }, 'tenant'],
+  ] as const) {
+    const problem = `arguments.${argument}: expected no argument of this name, because the operation sets it`
+    expect(operations.find((operation) => operation.name === name)?.check(given)).toEqual([problem])
+    expect(await rejection(call(shop, name, given))).toMatchObject({ code: 'INPUT_INVALID' })
+  }
+  expect(requests).toEqual([])
+  await call(shop, 'order', { text: 'x', dry: 'yes' })
+  expect(requests[0]).toMatchObject({ path: '/api/orders?dry=true' })
+  expect(JSON.parse(requests[0]?.text ?? '')).toEqual({ tenant: 'acme', note: 'x', dry: 'yes' })
+})
+
 test('a POST sends what is left as its body, with the key of the call, and is not idempotent', async () => {
   json({ id: 1 })
   const shop = open(
@@ -274,4 +296,14 @@ test('half of a surrogate pair and what no header can hold are refused with the 
   }
   await call(shop, 'find', { name: '😀', note: 'één' })
   expect(requests).toHaveLength(1)
+})
+
+test('an error holds no token of a header, also where the server repeats it without its scheme', async () => {
+  const token = 'tok12345678'
+  json({ error: { message: `token ${token} has no access` } }, 403)
+  for (const headers of [{ authorization: `Token ${token}` }, () => ({ authorization: `Token ${token}` })]) {
+    const shop = open({ stock: { path: '/stock' } }, { headers })
+    const error = await rejection(call(shop, 'stock'))
+    expect(error).toMatchObject({ code: 'PROVIDER_AUTH', message: expect.stringContaining('token [redacted] has no access') })
+  }
 })

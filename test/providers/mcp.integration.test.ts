@@ -106,6 +106,23 @@ test('a tool that fails says why, and an unknown one is told with a similar name
   })
 })
 
+test('the reason of a tool holds no secret of its server', async () => {
+  const key = 'k-0123456789abcdef'
+  const server = await serveMcp(undefined, ({ text, response }) => {
+    const { id, method } = text === '' ? {} : JSON.parse(text)
+    if (method !== 'tools/call') return false
+    const content = [{ type: 'text', text: `the key ${key} is wrong` }]
+    response
+      .writeHead(200, { 'content-type': 'application/json' })
+      .end(JSON.stringify({ jsonrpc: '2.0', id, result: { content, isError: true, resultType: 'complete' } }))
+    return true
+  })
+  closing.push(() => server.close())
+  const provider = open({ url: `${server.url}/mcp`, headers: { authorization: `Bearer ${key}` } })
+  const error = await rejection(call(provider, 'fail'))
+  expect(error).toMatchObject({ code: 'STEP_FAILED', message: 'Tool tools/fail failed: the key [redacted] is wrong' })
+})
+
 test('an abort reaches the tool and ends the call at once', async () => {
   let waiting: (signal: AbortSignal) => void = () => {}
   const begun = new Promise<AbortSignal>((resolve) => {
@@ -166,7 +183,7 @@ const toHeaders = (headers: LoopbackRequest['headers']): Record<string, string> 
     ),
   )
 
-test('a result that is longer than maxBytes ends while it is read, and the next call connects again', async () => {
+test('a result that is longer than maxBytes ends while it is read, and the next call is answered', async () => {
   let written = 0
   const flood = async ({ text, response }: LoopbackRequest) => {
     response.writeHead(200, { 'content-type': text.includes('stream') ? 'text/event-stream' : 'application/json' })
@@ -198,4 +215,30 @@ test('a result that is longer than maxBytes ends while it is read, and the next 
     expect(written).toBeLessThan(20_000_000)
   }
   expect(await call(provider, 'echo', { text: 'short' })).toMatchObject({ text: 'short' })
+})
+
+test('a result that is too long fails its own call, and not another one of the same server', async () => {
+  let begun: (answer: () => void) => void = () => {}
+  const waiting = new Promise<() => void>((resolve) => {
+    begun = resolve
+  })
+  const server = await serveMcp(undefined, ({ text, response }) => {
+    const { id, method, params } = text === '' ? {} : JSON.parse(text)
+    if (method !== 'tools/call') return false
+    response.writeHead(200, { 'content-type': 'application/json' })
+    if (params.arguments.text === 'endless') response.end('x'.repeat(200_000))
+    else {
+      const result = { content: [{ type: 'text', text: 'done' }], resultType: 'complete' }
+      begun(() => response.end(JSON.stringify({ jsonrpc: '2.0', id, result })))
+    }
+    return true
+  })
+  closing.push(() => server.close())
+  const provider = open({ url: `${server.url}/mcp`, maxBytes: 1_000 })
+  const slow = call(provider, 'echo', { text: 'slow' })
+  slow.catch(() => undefined)
+  const answerSlow = await waiting
+  expect(await rejection(call(provider, 'echo', { text: 'endless' }))).toMatchObject({ code: 'OUTPUT_INVALID' })
+  answerSlow()
+  expect(await slow).toMatchObject({ text: 'done' })
 })

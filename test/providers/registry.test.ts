@@ -30,6 +30,18 @@ describe('createProviderService', () => {
     })
   })
 
+  test('closes all providers, also where one of them fails to close', async () => {
+    const closed: string[] = []
+    const closing = (id: string, close: () => Promise<void>) => ({ ...createScriptedProvider({ id, replies: [] }), close })
+    const broken = closing('broken', () => Promise.reject(new Error('stuck')))
+    const other = closing('other', async () => void closed.push('other'))
+    const service = createProviderService({ providers: { broken, other } })
+    await service.get('broken')
+    await service.get('other')
+    await expect(service.close()).rejects.toThrow('stuck')
+    expect(closed).toEqual(['other'])
+  })
+
   test('suggests no name that is not similar', () => {
     const service = createProviderService({ providers: { openai: { apiKey: 'k' } } })
     expect(() => service.assertUsable('mistral')).toThrow(

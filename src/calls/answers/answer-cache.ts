@@ -56,11 +56,14 @@ export const answerCache = (deps: AnswerCacheDeps, clock: Clock): CallLayer => {
     if (kept && clock.now() - kept.keptAtMs < ttlMs) return serveKept(kept, context, clock)
 
     const flight = `${caching.flowId} ${key}`
-    const joined = running.get(flight)
+    const found = running.get(flight)
+    const joined = found?.isAwaited() ? found : undefined
     const shared = joined ?? createSharedRequest(next, request, context)
     if (!joined) {
       running.set(flight, shared)
-      const end = () => void running.delete(flight)
+      const end = () => {
+        if (running.get(flight) === shared) running.delete(flight)
+      }
       shared.outcome.then(end, end)
     }
     const { response, isPaid } = await shared.take(context)

@@ -5,6 +5,8 @@ import type { AttemptCall, AttemptContext, CallResponse, PreparedRequest } from 
 export interface SharedRequest {
   /** Settles with the request itself. */
   readonly outcome: Promise<CallResponse>
+  /** Whether a call waits for it. When the last one leaves, it ends with the abort of that one and serves no other. */
+  isAwaited(): boolean
   /**
    * Waits with a call for the answer. An abort of the call ends its waiting; the request continues while another call
    * waits for it. `isPaid`: whether the ledger row of the request belongs to this call.
@@ -57,6 +59,7 @@ export function createSharedRequest(next: AttemptCall, request: PreparedRequest,
 
   return {
     outcome,
+    isAwaited: () => waiting.size > 0,
     take(context) {
       const { signal } = context
       if (signal.aborted) return Promise.reject(signal.reason)

@@ -1,4 +1,4 @@
-import type { HttpOperationSettings } from './operation-settings.ts'
+import type { HttpOperationSettings, McpServerSettings } from './operation-settings.ts'
 
 /** Headers whose values say what a request holds, and which are no secrets. */
 const PLAIN_HEADERS: ReadonlySet<string> = new Set([
@@ -23,13 +23,22 @@ const SECRET_SHAPE = /^(?=.*\d)(?=.*[A-Za-z])[\w.~+/=-]+$|^[\w.~+/=-]{24,}$/
  */
 export const operationSecretsOf = (operations: Readonly<Record<string, HttpOperationSettings>>): readonly string[] =>
   Object.values(operations)
-    .flatMap(({ headers = {}, query = {}, body }) => [
-      ...Object.entries(headers).flatMap(([name, value]) => (PLAIN_HEADERS.has(name.toLowerCase()) ? [] : value)),
-      ...secretMembers(query),
-      ...secretMembers(body),
-    ])
+    .flatMap(({ headers = {}, query = {}, body }) => [...secretHeaders(headers), ...secretMembers(query), ...secretMembers(body)])
     .flatMap((text) => text.split(PLACEHOLDER))
-    .flatMap((part) => [part.trim(), tokenOf(part.trim()) ?? ''])
+    .flatMap((part) => withToken(part.trim()))
+
+/** Texts of the configuration of an MCP server that may be secret, by the same rules. */
+export const serverSecretsOf = (server: McpServerSettings): readonly string[] => {
+  if ('command' in server) return secretMembers(server.env)
+  const query = Object.fromEntries(new URL(server.url).searchParams)
+  return [...secretHeaders(server.headers ?? {}).flatMap(withToken), ...secretMembers(query)]
+}
+
+const secretHeaders = (headers: Readonly<Record<string, string>>): readonly string[] =>
+  Object.entries(headers).flatMap(([name, value]) => (PLAIN_HEADERS.has(name.toLowerCase()) ? [] : value))
+
+/** The value of a header, and its token alone, which a server may repeat without the scheme in front. */
+export const withToken = (value: string): readonly string[] => [value, tokenOf(value) ?? '']
 
 /** `abc` of `Bearer abc`. */
 export const tokenOf = (value: string): string | undefined => /^\S+ (\S+)$/.exec(value)?.[1]

@@ -20,7 +20,15 @@ import { runCalls, type ToolCallsDeps } from './tool-calls.ts'
 import { isOfCaller, resolveTools, type ToolSet, type ToolSetDeps } from './tool-set.ts'
 import { conversationOrigins, shareTurns } from './tool-sharing.ts'
 import type { ToolStep } from './tool-step.ts'
-import { identified, openTurnRecord, type TurnRecord, toModelTurn, toTurnMessages, withTurns } from './turn-record.ts'
+import {
+  continuedBy,
+  identified,
+  openTurnRecord,
+  type TurnRecord,
+  toModelTurn,
+  toTurnMessages,
+  withTurns,
+} from './turn-record.ts'
 
 export interface ToolLoopDeps extends ToolCallsDeps, ToolSetDeps {
   /** Implemented by createStepPrompt. */
@@ -166,7 +174,7 @@ function openLoop(deps: ToolLoopDeps, run: ToolRun, set: ToolSet, record: TurnRe
     const known = prompts.get(nameOf(target)) ?? prepareFirst(target)
     prompts.set(nameOf(target), known)
     const first = await known
-    const { turns } = record
+    const turns = continuedBy(record.turns, target)
     decided(await shareTurns(deps, task, target, turns))
     const further = toTurnMessages(turns, target, deps.readFile)
     const own: StepPrompt = {

@@ -1,5 +1,6 @@
 import { untilCancelled } from '../../async/until-cancelled.ts'
 import type { CallResponse } from '../../calls/call.ts'
+import type { Target } from '../../domain/definition/flow-definition.ts'
 import type { AssistantMessage, ModelMessage, ModelResponse, ToolMessage } from '../../domain/execution/model-call.ts'
 import type { Attempt, StepResult } from '../../domain/execution/step-result.ts'
 import {
@@ -128,21 +129,21 @@ export function identified(turn: number, { toolCalls = [] }: CallResponse): read
   })
 }
 
-/** The messages of the turns after the prompt of the step, as one provider and model may receive them. */
-export function toTurnMessages(
-  turns: readonly RecordedTurn[],
-  { provider, model }: { readonly provider: string; readonly model: string },
-  readFile: ReadFile,
-): readonly ModelMessage[] {
+const isBy = (turn: ModelTurn, { provider, model }: Target): boolean =>
+  turn.provider === provider && turn.requestedModel === model
+
+/** The turns that a model continues: an answer that was paused without calls, only the model that wrote it. */
+export const continuedBy = <Turn extends RecordedTurn>(turns: readonly Turn[], target: Target): readonly Turn[] =>
+  turns.filter(({ model }) => model.toolCalls.length > 0 || isBy(model, target))
+
+/** The messages of turns after the prompt of the step, as the model that continues them may receive them. */
+export function toTurnMessages(turns: readonly RecordedTurn[], target: Target, readFile: ReadFile): readonly ModelMessage[] {
   return turns.flatMap(({ model: turn, results }): readonly ModelMessage[] => {
-    const isOwn = turn.provider === provider && turn.requestedModel === model
-    // Only the vendor that has paused an answer can continue it.
-    if (turn.toolCalls.length === 0 && !isOwn) return []
     const assistant: AssistantMessage = {
       role: 'assistant',
       content: turn.text,
       ...(turn.toolCalls.length > 0 && { toolCalls: turn.toolCalls }),
-      ...(isOwn && turn.vendorTurn && { vendorTurn: turn.vendorTurn }),
+      ...(isBy(turn, target) && turn.vendorTurn && { vendorTurn: turn.vendorTurn }),
     }
     const answers = turn.toolCalls.flatMap((call, position): readonly ToolMessage[] => {
       const result = results.get(position + 1)
@@ -156,8 +157,12 @@ export function toTurnMessages(
   })
 }
 
-/** The last answer with the sources, reasoning and notes of all turns. Text beside earlier calls is no part of it. */
-export function withTurns(answer: CallResponse, turns: readonly RecordedTurn[]): CallResponse {
+/**
+ * The last answer with the sources, reasoning and notes of the turns that it continues. Text beside calls is no part of
+ * it.
+ */
+export function withTurns(answer: CallResponse, recorded: readonly RecordedTurn[]): CallResponse {
+  const turns = continuedBy(recorded, { provider: answer.provider, model: answer.requestedModel })
   if (turns.length === 0) return answer
   const all: readonly Pick<ModelResponse, 'reasoningText' | 'sources' | 'notes'>[] = [...turns.map(({ model }) => model), answer]
   const reasoning = all.flatMap(({ reasoningText }) => reasoningText ?? [])

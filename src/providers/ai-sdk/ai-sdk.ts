@@ -105,9 +105,10 @@ async function readStream(
   { onActivity, linked, state }: StreamReading,
 ): Promise<void> {
   const reader = stream.getReader()
-  // A model that does not heed its signal is left all the same.
+  // A model that does not heed its signal is left all the same, also when its stream comes only after the abort.
   linked.addEventListener('abort', () => void reader.cancel().catch(() => {}), { once: true })
   try {
+    linked.throwIfAborted()
     for (;;) {
       const next = await reader.read().catch(() => {
         throw toStreamCut('its last part', state())

@@ -1,5 +1,6 @@
 import type { HttpOperationSettings } from '../../config/operations/operation-settings.ts'
 import type { JsonSchema } from '../../domain/execution/model-call.ts'
+import { isRecord } from '../vendor/foreign-json.ts'
 
 const PLACEHOLDER = /\{([A-Za-z_][\w.-]*)\}/g
 const ONLY_PLACEHOLDER = /^\{([A-Za-z_][\w.-]*)\}$/
@@ -26,7 +27,8 @@ export const defaultInput = ({ path }: Pick<HttpOperationSettings, 'path'>): Jso
 })
 
 /** Problems of arguments that the schema may allow and a request cannot hold. */
-export function findArgumentProblems({ path, headers = {} }: HttpOperationSettings, given: Arguments): readonly string[] {
+export function findArgumentProblems(operation: HttpOperationSettings, given: Arguments): readonly string[] {
+  const { path, headers = {} } = operation
   // JSON may hold half of a surrogate pair, which neither an address nor a header can express.
   const broken = Object.entries(given).filter(([, value]) => textsIn(value).some((text) => LONE_SURROGATE.test(text)))
   if (broken.length > 0) return broken.map(([name]) => `arguments.${name}: expected Unicode text, found half of a surrogate pair`)
@@ -35,7 +37,27 @@ export function findArgumentProblems({ path, headers = {} }: HttpOperationSettin
   if (unsendable.length > 0) {
     return unsendable.map((name) => `arguments.${name}: expected one line of Latin-1 characters, because it is sent in a header`)
   }
+  const fixed = fixedNames(operation)
+  const replacing = restOf(operation, given).filter(([name]) => fixed.has(name))
+  if (replacing.length > 0) {
+    return replacing.map(([name]) => `arguments.${name}: expected no argument of this name, because the operation sets it`)
+  }
   return findPathProblems(path, given)
+}
+
+const hasBody = ({ method }: HttpOperationSettings): boolean => method === 'POST' || method === 'PUT' || method === 'PATCH'
+
+/** Arguments that the operation does not name. */
+function restOf({ path, query = {}, headers = {}, body }: HttpOperationSettings, given: Arguments) {
+  const used = new Set([path, ...Object.values(query).map(String), ...Object.values(headers), ...textsIn(body)].flatMap(namesIn))
+  return Object.entries(given).filter(([name]) => !used.has(name))
+}
+
+/** Names that the operation itself sets where the other arguments go. */
+function fixedNames(operation: HttpOperationSettings): ReadonlySet<string> {
+  const { query, body } = operation
+  const fixed = hasBody(operation) ? body : query
+  return new Set(isRecord(fixed) ? Object.keys(fixed) : [])
 }
 
 const LONE_SURROGATE = /\p{Surrogate}/u
@@ -79,13 +101,11 @@ function decoded(text: string): string | undefined {
 
 /** Fills the request of an operation. Arguments that it does not name go to the query, or to the body if it has one. */
 export function fillOperation(operation: HttpOperationSettings, basePath: string, given: Arguments): OperationRequest {
-  const { method, path, query = {}, headers = {}, body } = operation
-  const used = new Set([path, ...Object.values(query).map(String), ...Object.values(headers), ...textsIn(body)].flatMap(namesIn))
-  const rest = Object.entries(given).filter(([name]) => !used.has(name))
-  const hasBody = method === 'POST' || method === 'PUT' || method === 'PATCH'
+  const { path, query = {}, headers = {}, body } = operation
+  const rest = restOf(operation, given)
   const parameters = new URLSearchParams()
   for (const [name, value] of Object.entries(query)) addParameter(parameters, name, fillValue(value, given))
-  if (!hasBody) for (const [name, value] of rest) addParameter(parameters, name, value)
+  if (!hasBody(operation)) for (const [name, value] of rest) addParameter(parameters, name, value)
   const search = parameters.size === 0 ? '' : `?${parameters}`
   return {
     path: `${basePath}${fillPath(path, given)}${search}`,
@@ -95,7 +115,7 @@ export function fillOperation(operation: HttpOperationSettings, basePath: string
         return value === undefined ? [] : [[name.toLowerCase(), toText(value)]]
       }),
     ),
-    ...(hasBody && { body: JSON.stringify(toBody(body, rest, given)) }),
+    ...(hasBody(operation) && { body: JSON.stringify(toBody(body, rest, given)) }),
   }
 }
 

@@ -1,5 +1,7 @@
-import type { Client, Transport } from '@modelcontextprotocol/client'
+import { AsyncLocalStorage } from 'node:async_hooks'
+import type { CallToolResult, Client, Transport } from '@modelcontextprotocol/client'
 import { Agent } from 'undici'
+import { linkSignal, untilAborted } from '../../async/until-aborted.ts'
 import type { McpServerSettings } from '../../config/operations/operation-settings.ts'
 import { readVersion } from '../../config/version.ts'
 import { withCallFacts } from '../../domain/execution/call-facts.ts'
@@ -8,6 +10,7 @@ import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { createPublicLookup, isLiteralHost, type ResolveName } from '../../system/public-addresses.ts'
 import { createVendorTransport, type VendorFetch } from '../transport/transport.ts'
 import { networkCodeOf } from '../vendor/vendor-error.ts'
+import { NO_TIMEOUT_MS } from '../vendor/vendor-http.ts'
 import { boundResponse } from './bounded-response.ts'
 import { toMcpError } from './mcp-errors.ts'
 
@@ -17,7 +20,7 @@ type Sdk = typeof import('@modelcontextprotocol/client')
 export interface McpClient {
   readonly client: Client
   readonly sdk: Sdk
-  /** Aborted with the error when an answer was longer than its bound, or its stream broke: the connection has ended. */
+  /** Aborted with the error when a message of no call was too long, or the stream broke: the connection has ended. */
   readonly broken: AbortSignal
   close(): Promise<void>
 }
@@ -101,6 +104,25 @@ export async function connectMcp(
   }
 }
 
+/** The call of a tool for which a request is made. */
+const ownCall = new AsyncLocalStorage<AbortController>()
+
+/** Calls a tool. An answer that is too long ends this call alone: the others of the connection may have other users. */
+export async function callTool(
+  { client, broken }: Pick<McpClient, 'client' | 'broken'>,
+  params: Parameters<Client['callTool']>[0],
+  signal: AbortSignal,
+): Promise<CallToolResult> {
+  const call = new AbortController()
+  const unlink = linkSignal(signal, call)
+  try {
+    const called = ownCall.run(call, () => client.callTool(params, { signal: call.signal, timeout: NO_TIMEOUT_MS }))
+    return await untilAborted(untilAborted(called, call.signal), broken)
+  } finally {
+    unlink()
+  }
+}
+
 /** A server over HTTP that is silent for this long is down; one that is a process is taken for an older one. */
 const PROBE_TIMEOUT_MS = 10_000
 
@@ -126,6 +148,7 @@ function createFetch(
   const transport = createVendorTransport({ id, dispatcher }, process.env)
   return {
     fetch: async (input, init) => {
+      const call = ownCall.getStore()
       const url = new URL(input instanceof Request ? input.url : input)
       // The headers of the configuration belong to the server that it names.
       if (url.origin !== server.origin) throw refused(id, 'a request to another origin')
@@ -138,7 +161,8 @@ function createFetch(
       const maxMessage = toMaxMessage({ maxBytes })
       return boundResponse(response, isCall ? maxMessage : Math.max(maxMessage, MAX_LIST_BYTES), () => {
         const error = tooLarge(id, maxBytes)
-        broken.abort(error)
+        const controller = call ?? broken
+        controller.abort(error)
         return error
       })
     },

@@ -1,14 +1,16 @@
 import { untilAborted } from '../../async/until-aborted.ts'
+import { serverSecretsOf } from '../../config/operations/operation-secrets.ts'
 import type { McpServerSettings } from '../../config/operations/operation-settings.ts'
 import { withCallFacts } from '../../domain/execution/call-facts.ts'
 import type { ModelResponse } from '../../domain/execution/model-call.ts'
 import { NO_TOKENS } from '../../domain/execution/usage.ts'
 import type { CallOrigin } from '../../domain/tools/call-origin.ts'
 import type { ResolveName } from '../../system/public-addresses.ts'
+import { MIN_SECRET } from '../adapter-settings.ts'
 import { operationProblem, unknownOperation } from '../operation-errors.ts'
 import type { Provider } from '../provider.ts'
-import { NO_TIMEOUT_MS } from '../vendor/vendor-http.ts'
-import { connectMcp, type McpClient } from './mcp-client.ts'
+import { withoutSecrets } from '../vendor/vendor-error.ts'
+import { callTool, connectMcp, type McpClient } from './mcp-client.ts'
 import { isUnknownSession, toMcpError, toolFailed } from './mcp-errors.ts'
 import { type McpOperation, toMcpOperation } from './mcp-operations.ts'
 import { readMcpResult, toMcpAnswer } from './mcp-result.ts'
@@ -29,6 +31,7 @@ const MAX_TOOLS = 2_000
 export function createMcpProvider(id: string, settings: McpServerSettings, resolve?: ResolveName): Provider {
   let connecting: Promise<Connection> | undefined
   const closing = new AbortController()
+  const secrets = serverSecretsOf(settings).filter(({ length }) => length >= MIN_SECRET)
 
   function connect(): Promise<Connection> {
     connecting ??= open().catch((error: unknown) => {
@@ -84,14 +87,11 @@ export function createMcpProvider(id: string, settings: McpServerSettings, resol
     const operation = tools.get(tool)
     if (!operation) throw unknownOperation(id, tool, tools.keys(), false)
     signal.throwIfAborted()
-    const called = connection.client.callTool(
-      // The key lets a server recognise a repeated call; the protocol has no field of its own for it.
-      { name: tool, arguments: { ...given }, _meta: { 'polyphony/idempotencyKey': origin.idempotencyKey } },
-      { signal, timeout: NO_TIMEOUT_MS },
-    )
-    const result = await untilAborted(called, connection.broken)
+    // The key lets a server recognise a repeated call; the protocol has no field of its own for it.
+    const _meta = { 'polyphony/idempotencyKey': origin.idempotencyKey }
+    const result = await callTool(connection, { name: tool, arguments: { ...given }, _meta }, signal)
     const read = readMcpResult(result)
-    if (read.isError) throw toolFailed(id, tool, read.text, operation.idempotent)
+    if (read.isError) throw toolFailed(id, tool, withoutSecrets(read.text, secrets), operation.idempotent)
     const bytes = Buffer.byteLength(read.text) + (read.files ?? []).reduce((sum, { data }) => sum + data.byteLength, 0)
     if (bytes > settings.maxBytes) throw operationProblem(id, tool, `expected at most ${settings.maxBytes} bytes, found ${bytes}`)
     const problems = result.structuredContent === undefined ? [] : operation.checkResult(result.structuredContent)

@@ -1,4 +1,5 @@
 import { findHeaderProblem } from '../../config/header-value.ts'
+import { withToken } from '../../config/operations/operation-secrets.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { MIN_SECRET } from '../adapter-settings.ts'
 import { isRecord } from '../vendor/foreign-json.ts'
@@ -10,7 +11,7 @@ export type HeadersSource = () => Promise<readonly (readonly [name: string, valu
  * Number of header values of earlier requests that are still redacted, because vendors may quote them late. Limited,
  * because tokens are renewed.
  */
-const MAX_REMEMBERED = 32
+const MAX_REMEMBERED = 64
 
 /**
  * Wraps the headers function of an account and adds the values it returns to `secrets`. Rejects with
@@ -27,8 +28,10 @@ export function createHeadersSource(id: string, headers: () => unknown, secrets:
       const problem = typeof value === 'string' ? findHeaderProblem(name, value) : 'expected text'
       if (problem || typeof value !== 'string') throw invalid(id, `${JSON.stringify(name.slice(0, 60))}: ${problem}`)
       const text = value.trim()
-      if (text.length >= MIN_SECRET && !secrets.includes(text)) secrets.push(text)
-      if (secrets.length > fixed + MAX_REMEMBERED) secrets.splice(fixed, 1)
+      for (const secret of withToken(text)) {
+        if (secret.length >= MIN_SECRET && !secrets.includes(secret)) secrets.push(secret)
+        if (secrets.length > fixed + MAX_REMEMBERED) secrets.splice(fixed, 1)
+      }
       return [[name, text] as const]
     })
   }

@@ -124,10 +124,13 @@ const SLICE_STEP = 12
 
 type Hidden = Pick<AttemptState, 'privateTexts' | 'secrets'>
 
+export const withoutSecrets = (text: string, secrets: readonly string[]): string =>
+  secrets.reduce((redacted, secret) => redacted.replaceAll(secret, REDACTED), text)
+
 /** A vendor's message on one line, without keys and text of the request, cut to 300 characters. */
 function safeMessage(message: string | undefined, { privateTexts = [], secrets = [] }: Hidden): string | undefined {
   if (!message) return undefined
-  const seen = secrets.reduce((text, secret) => text.replaceAll(secret, REDACTED), message).slice(0, MAX_MESSAGE * 2)
+  const seen = withoutSecrets(message, secrets).slice(0, MAX_MESSAGE * 2)
   if (repeats(seen, privateTexts)) return '(message withheld: it repeats the request)'
   const line = seen.replace(/\s+/g, ' ').replace(KEY_SHAPES, REDACTED).trim()
   return line.length > MAX_MESSAGE ? `${line.slice(0, MAX_MESSAGE)}…` : line

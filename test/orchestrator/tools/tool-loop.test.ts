@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import * as z from 'zod'
 import type { FlowStepInput } from '../../../src/domain/definition/flow-definition.ts'
 import { OrchestratorError } from '../../../src/errors/orchestrator-error.ts'
+import { createScriptedProvider } from '../../../src/providers/scripted.ts'
 import { scripted } from '../../support/scripted-flow.ts'
 import { calling, createToolProvider, lookUp, toolAnswers } from '../../support/tool-world.ts'
 
@@ -146,4 +147,16 @@ describe('a step with tools', () => {
     expect(provider.requests[2]?.messages.map(({ role }) => role)).toEqual(['user', 'assistant', 'tool', 'assistant', 'user'])
     await polyphony.close()
   })
+})
+
+test('what a model wrote before it paused neither reaches another one that takes over nor is a part of its answer', async () => {
+  const paused = { text: 'First half, ', finishReason: 'other' as const, isPaused: true as const }
+  const failed = new OrchestratorError('PROVIDER_REJECTED', 'no')
+  const other = createScriptedProvider({ id: 'other', replies: ['The whole answer.'] })
+  const { run, polyphony } = await scripted([paused, failed], { other })
+  const { finalOutput, steps } = await run(flowOf({ tools: ['hosted/web_search'], fallbacks: [{ model: 'other/m' }] }))
+  expect(other.requests[0]?.messages.map(({ content }) => content).join()).not.toContain('First half')
+  expect(finalOutput).toBe('The whole answer.')
+  expect(steps[0]?.origins).not.toContainEqual({ kind: 'step_output', from: 'scripted' })
+  await polyphony.close()
 })

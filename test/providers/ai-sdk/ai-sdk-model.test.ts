@@ -253,3 +253,43 @@ test('a price of its own is the cost of every answer', async () => {
   expect((await priced.generate(ask(), { signal: signal() })).providerCostUsd).toBeCloseTo(0.07 + 0.4, 6)
   expect([priced.vendor, fromAiSdk(() => model, { id: 'other' }).vendor]).toEqual(['acme', 'other'])
 })
+
+test('a stream that comes after the abort is closed, and nothing of it is delivered', async () => {
+  const { model } = createModel([])
+  const reason = new Error('cancelled')
+  const controller = new AbortController()
+  const chunks: string[] = []
+  let open: (stream: ReadableStream<Part>) => void = () => {}
+  const late: LanguageModelV4 = {
+    ...model,
+    doStream: () =>
+      new Promise((resolve) => {
+        open = (stream) => resolve({ stream })
+      }),
+  }
+  const asked = rejection(
+    fromAiSdk(late, { id: 'acme' }).generate(ask(), { signal: controller.signal, onDelta: (text) => chunks.push(text) }),
+  )
+  await new Promise(setImmediate)
+  controller.abort(reason)
+  expect(await asked).toBe(reason)
+  const closed = new Promise((resolve) => {
+    open(
+      new ReadableStream(
+        {
+          pull(stream) {
+            stream.enqueue({ type: 'text-start', id: '1' })
+            stream.enqueue({ type: 'text-delta', id: '1', delta: 'late' })
+            stream.enqueue({ type: 'text-end', id: '1' })
+            stream.close()
+            resolve('read')
+          },
+          cancel: () => resolve('closed'),
+        },
+        { highWaterMark: 0 },
+      ),
+    )
+  })
+  expect(await closed).toBe('closed')
+  expect(chunks).toEqual([])
+})
