@@ -34,14 +34,19 @@ export function createMcpProvider(id: string, settings: McpServerSettings, resol
   const secrets = serverSecretsOf(settings).filter(({ length }) => length >= MIN_SECRET)
 
   function connect(): Promise<Connection> {
-    connecting ??= open().catch((error: unknown) => {
-      connecting = undefined
+    if (connecting) return connecting
+    const opening = open(() => {
+      // A newer connection is kept.
+      if (connecting === opening) connecting = undefined
+    }).catch((error: unknown) => {
+      if (connecting === opening) connecting = undefined
       throw toMcpError(id, error)
     })
-    return connecting
+    connecting = opening
+    return opening
   }
 
-  async function open(): Promise<Connection> {
+  async function open(onClosed: () => void): Promise<Connection> {
     closing.signal.throwIfAborted()
     let connection: Connection | undefined
     const opened = await connectMcp(
@@ -51,9 +56,7 @@ export function createMcpProvider(id: string, settings: McpServerSettings, resol
         onToolsChanged() {
           if (connection) connection.tools = undefined
         },
-        onClosed() {
-          connecting = undefined
-        },
+        onClosed,
       },
       closing.signal,
       resolve,
