@@ -5,6 +5,8 @@ import { parseSettings } from '../parse-settings.ts'
 import type { OpenPolyphony } from './open-polyphony.ts'
 
 const positiveMs = z.number().int().positive()
+/** A timer with a longer interval would run without a pause. */
+const intervalMs = positiveMs.max(2_147_483_647)
 const delayMs = z.number().int().nonnegative()
 
 /** Names of the strategies that choose the agent of a step. */
@@ -38,9 +40,9 @@ const isObject = (value: unknown): boolean => typeof value === 'object' && value
 
 const configSchema = z.strictObject({
   /** Milliseconds between two checks of the health of all components; default 30,000. */
-  healthCheckInterval: positiveMs.default(30_000),
+  healthCheckInterval: intervalMs.default(30_000),
   /** Milliseconds between two samples of the metrics; default 10,000. */
-  metricsCollectionInterval: positiveMs.default(10_000),
+  metricsCollectionInterval: intervalMs.default(10_000),
   /** Milliseconds for one workflow, without its time in the queue; default 600,000. */
   workflowTimeout: positiveMs.default(600_000),
   /** Workflows that run at once; the others wait in the order of their start. Default 10. */
