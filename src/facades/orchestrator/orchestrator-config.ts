@@ -1,16 +1,16 @@
 import * as z from 'zod'
+import { LONGEST_TIMER_MS } from '../../async/clock.ts'
 import type { PolyphonyConfigInput } from '../../config/config.ts'
 import { LOG_LEVELS } from '../../config/config-schema.ts'
 import { parseSettings } from '../parse-settings.ts'
 import type { OpenPolyphony } from './open-polyphony.ts'
 
 const positiveMs = z.number().int().positive()
-/** A timer with a longer interval would run without a pause. */
-const intervalMs = positiveMs.max(2_147_483_647)
+const intervalMs = positiveMs.max(LONGEST_TIMER_MS)
 const delayMs = z.number().int().nonnegative()
 
 /** Names of the strategies that choose the agent of a step. */
-export const BALANCING_STRATEGIES = ['performance_based', 'round_robin', 'least_connections', 'weighted'] as const
+const BALANCING_STRATEGIES = ['performance_based', 'round_robin', 'least_connections', 'weighted'] as const
 
 const cacheSchema = z.strictObject({
   /** Milliseconds for which a value is kept; default 300,000. */

@@ -154,7 +154,8 @@ export class AgentOrchestrator {
    * Runs a workflow as a flow of its own, when one of `maxConcurrentWorkflows` places is free. Resolves with its
    * outcome, also if it failed, was cancelled or took longer than `workflowTimeout`. Rejects before anything runs with
    * FLOW_INVALID for a workflow that cannot run, with INPUT_INVALID for an input that JSON cannot hold, with
-   * AGENT_NOT_FOUND, with SERVICE_LIMIT_REACHED while `maxQueue` others wait, and with SERVICE_NOT_RUNNING before `start`.
+   * AGENT_NOT_FOUND, with SERVICE_LIMIT_REACHED while `maxQueue` others wait, and with SERVICE_NOT_RUNNING before
+   * `start`.
    */
   async executeWorkflow(
     workflow: Workflow,

@@ -1,3 +1,4 @@
+import { LONGEST_TIMER_MS } from '../../../async/clock.ts'
 import { EVENT_PRIORITIES, type EventPriority, type NewEvent, type PolyphonyEvent } from '../../../domain/event.ts'
 import { estimateEventBytes } from '../../../domain/event-size.ts'
 import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
@@ -40,8 +41,6 @@ export interface EventDispatcherStats {
 
 /** Events of the orchestrator that `getCorrelatedEvents` finds; their data may hold whole answers of models. */
 const RECENT = { maxEvents: 10_000, maxBytes: 50_000_000 }
-/** A longer timer would end at once. */
-const LONGEST_WINDOW_MS = 2_147_483_647
 /** Events that wait for one handler; the oldest of them are dropped. */
 const WAITING = { maxEvents: 1_000, maxBytes: 20_000_000 }
 
@@ -173,7 +172,7 @@ export function createEventDispatcher(local: EventsPort, userId: string) {
       handler: (batch: readonly PolyphonyEvent[]) => unknown,
     ): () => void {
       if (typeof handler !== 'function') throw wrongHandler('handler: expected a function', typeof handler)
-      if (!(windowMs > 0 && windowMs <= LONGEST_WINDOW_MS)) throw wrongHandler('windowMs: expected a time', String(windowMs))
+      if (!(windowMs > 0 && windowMs <= LONGEST_TIMER_MS)) throw wrongHandler('windowMs: expected a time', String(windowMs))
       if (!(maxSize >= 1)) throw wrongHandler('maxSize: expected at least 1', String(maxSize))
       let batch: PolyphonyEvent[] = []
       let timer: NodeJS.Timeout | undefined
