@@ -10,14 +10,14 @@ export interface Clock {
 
 export type StopTimer = () => void
 
-// Node runs a timer with a longer delay at once.
-const LONGEST_DELAY_MS = 2_147_483_647
+/** A timer with a longer delay would end at once. */
+export const LONGEST_TIMER_MS = 2_147_483_647
 
 export const systemClock: Clock = {
   now: Date.now,
   random: Math.random,
   startTimer: (delayMs, run) => {
-    const timer = setTimeout(run, Math.min(delayMs, LONGEST_DELAY_MS))
+    const timer = setTimeout(run, Math.min(delayMs, LONGEST_TIMER_MS))
     return () => clearTimeout(timer)
   },
 }

@@ -1,5 +1,5 @@
 import { asJson, asList, createTransport, type Transport } from './http/transport.ts'
-import { PolyphonyError } from './polyphony-error.ts'
+import { inputError, PolyphonyError } from './polyphony-error.ts'
 import { followFlow } from './stream-flow.ts'
 import { startTimer } from './timing.ts'
 import type { WorkflowReport, WorkflowStatus } from './wire.ts'
@@ -49,10 +49,11 @@ export class SwarmInterface implements WorkflowClient {
 
   /**
    * `pollMs`: milliseconds between two readings of a status where its updates cannot be streamed; default 1,000. Throws
-   * INPUT_INVALID for an invalid address.
+   * INPUT_INVALID for an invalid address, and for `pollMs` below 1.
    */
   constructor(url: string = DEFAULT_URL, apiKey?: string, pollMs: number = DEFAULT_POLL_MS) {
     this.#transport = createTransport({ baseUrl: url, ...(apiKey !== undefined && { apiKey }) })
+    assertTime('pollMs', pollMs, 1)
     this.#pollMs = pollMs
   }
 
@@ -92,13 +93,15 @@ export class SwarmInterface implements WorkflowClient {
   /**
    * Starts a workflow and resolves with it when it has ended, however it ended: see `status`. `onStatus` receives every
    * change, the first and the last status included; its errors are ignored. After `timeoutMs`, by default 5 minutes, it
-   * rejects with TIMEOUT (`details.workflowId`), and the workflow continues.
+   * rejects with TIMEOUT (`details.workflowId`), and the workflow continues. Rejects with INPUT_INVALID for any other
+   * time than a number of milliseconds, before anything starts.
    */
   async submitAndWait(
     workflow: WorkflowInput,
     timeoutMs: number = DEFAULT_TIMEOUT_MS,
-    onStatus?: (status: WorkflowReport) => void,
+    onStatus?: (status: WorkflowReport) => unknown,
   ): Promise<WorkflowReport> {
+    assertTime('timeoutMs', timeoutMs, 0)
     const accepted = await this.submitWorkflow(workflow)
     const workflowId = accepted.workflow_id
     const waiting = new AbortController()
@@ -167,8 +170,14 @@ export class SwarmInterface implements WorkflowClient {
   }
 }
 
+/** Throws INPUT_INVALID: what is no number would end a timer at once. */
+function assertTime(name: string, ms: unknown, least: number): void {
+  if (typeof ms === 'number' && ms >= least) return
+  throw inputError(`${name}: expected milliseconds from ${least}, found ${String(ms)}`)
+}
+
 /** Passes on a status that differs from the last one, and never one that is older than an ended one. */
-function createReport(onStatus: ((status: WorkflowReport) => void) | undefined): (status: WorkflowReport) => void {
+function createReport(onStatus: ((status: WorkflowReport) => unknown) | undefined): (status: WorkflowReport) => void {
   let last = ''
   let hasEnded = false
   return (workflow) => {
@@ -176,10 +185,7 @@ function createReport(onStatus: ((status: WorkflowReport) => void) | undefined):
     if (!onStatus || hasEnded || now === last) return
     last = now
     hasEnded = ENDED.has(workflow.status)
-    try {
-      onStatus(workflow)
-    } catch {
-      // The function of the caller only watches: the wait for the workflow continues.
-    }
+    // The function of the caller only watches: the wait for the workflow continues.
+    void (async () => onStatus(workflow))().catch(() => undefined)
   }
 }

@@ -1,6 +1,6 @@
+import { LONGEST_TIMER_MS } from '../async/clock.ts'
 import { onAbort } from '../async/on-abort.ts'
 
-export const LONGEST_TIMER_MS = 2_147_483_647
 const GRACE_MS = 1_000
 
 /** Calls `run` once after the delay, unless the returned function is called first. A delay of `Infinity` never ends. */

@@ -5,7 +5,7 @@ import { createAggregation } from './aggregate.ts'
 import { createBatches } from './append-batches.ts'
 import type { AggregateOptions, BatchHandler, EventHandler, EventStats, Events, HandlerOptions } from './event.ts'
 import { freezeEvent } from './frozen-event.ts'
-import { assertAggregateOptions, assertHandlerInput } from './handler-options.ts'
+import { assertAggregateInput, assertHandlerInput } from './handler-options.ts'
 import { createLogTail } from './log-tail.ts'
 import { parseNewEvent } from './new-event.ts'
 import { createHandlerQueue, type HandlerQueue } from './queue.ts'
@@ -121,7 +121,7 @@ export function createEventBus(deps: EventBusDeps): EventBus {
 
   /** `onEnd` is called when the handler ends, however it does. */
   const add = (filter: EventFilter, handler: EventHandler, options: HandlerOptions = {}, onEnd = () => {}) => {
-    assertHandlerInput(filter, options)
+    assertHandlerInput(filter, handler, options)
     assertOpen()
     const { signal } = options
     if (signal?.aborted) return () => {}
@@ -173,7 +173,7 @@ export function createEventBus(deps: EventBusDeps): EventBus {
     publish,
     on: (filter, handler, options) => add(filter, handler, options),
     aggregate(filter: EventFilter, options: AggregateOptions, handler: BatchHandler) {
-      assertAggregateOptions(options)
+      assertAggregateInput(options, handler)
       const { signal, maxQueue, maxQueueBytes, overflow, order } = options
       const aggregation = createAggregation(options, handler, {
         maxBytes: maxQueueBytes ?? deps.queueBytes,

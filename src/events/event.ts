@@ -32,7 +32,8 @@ export interface Events {
    * gets one event at a time, the most urgent first and of equal ones the oldest; `low` ones at least every eighth
    * time. A handler that throws gets the next event; one that does not end loses events once its queue is full. Other
    * handlers notice neither. Events are frozen, because all handlers get the same ones. Returns the function that ends
-   * the handler. Throws INPUT_INVALID for a filter or options of the wrong form, and SERVER_CLOSING after `close`.
+   * the handler. Throws INPUT_INVALID for a filter, handler or options of the wrong form, and SERVER_CLOSING after
+   * `close`.
    */
   on(filter: EventFilter, handler: EventHandler, options?: HandlerOptions): () => void
   /**
@@ -48,14 +49,14 @@ export interface Events {
   ready(): Promise<void>
   /**
    * Everything that belongs together, by time, at most 10,000 events: events with this correlation id, and the updates
-   * of the flow with this id. With `userId` only what this user may read.
+   * of the flow with this id. With `userId` only what this user may read. Rejects with INPUT_INVALID without an id.
    */
   correlated(id: string, userId?: string): Promise<readonly PolyphonyEvent[]>
   /**
    * Calls this handler, and no other, with stored events in order, each with `replayed: true` and after the call before
    * has ended. With `correlationId` the updates of that flow are among them, by time, unless there is `afterSeq` and no
    * `afterUpdateSeq`. Resolves with the number of events. Events that are published meanwhile are left out. Rejects
-   * with what the handler throws.
+   * with what the handler throws, and with INPUT_INVALID for a query of the wrong form.
    */
   replay(query: EventQuery, handler: EventHandler): Promise<number>
   /**

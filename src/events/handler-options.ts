@@ -1,9 +1,7 @@
 import * as z from 'zod'
+import { LONGEST_TIMER_MS } from '../async/clock.ts'
 import type { EventFilter } from '../domain/event.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
-
-/** The longest time of a timer; a longer one would end at once. */
-const MAX_TIMER_MS = 2_147_483_647
 
 const filterSchema = z.strictObject({
   type: z.union([z.string(), z.array(z.string())]).optional(),
@@ -12,6 +10,8 @@ const filterSchema = z.strictObject({
   correlationId: z.string().optional(),
   userId: z.string().optional(),
 })
+
+const functionSchema = z.custom((value) => typeof value === 'function', 'expected a function')
 
 /** Limits of handlers. A queue without a limit, or with a negative one, would stop the process. */
 const optionsSchema = z.object({
@@ -22,18 +22,23 @@ const optionsSchema = z.object({
 })
 
 const aggregateSchema = optionsSchema.extend({
-  windowMs: z.number().positive().max(MAX_TIMER_MS),
+  windowMs: z.number().positive().max(LONGEST_TIMER_MS),
   maxSize: z.int().min(1),
+  by: functionSchema.optional(),
 })
 
-/** Throws INPUT_INVALID for a filter or options of `on` that are of the wrong form. */
-export function assertHandlerInput(filter: EventFilter, options: unknown): void {
+/** Throws INPUT_INVALID for a filter, a handler or options of `on` that are of the wrong form. */
+export function assertHandlerInput(filter: EventFilter, handler: unknown, options: unknown): void {
   assertForm(filterSchema, filter, 'filter')
+  assertForm(functionSchema, handler, 'function')
   assertForm(optionsSchema, options, 'options')
 }
 
-/** Throws INPUT_INVALID for options of `aggregate` that are of the wrong form. */
-export const assertAggregateOptions = (options: unknown): void => assertForm(aggregateSchema, options, 'options')
+/** Throws INPUT_INVALID for options or a handler of `aggregate` that are of the wrong form. */
+export function assertAggregateInput(options: unknown, handler: unknown): void {
+  assertForm(aggregateSchema, options, 'options')
+  assertForm(functionSchema, handler, 'function')
+}
 
 function assertForm(schema: z.ZodType, value: unknown, name: string): void {
   const parsed = schema.safeParse(value)

@@ -5,7 +5,7 @@ import { replaceUnstorable } from '../domain/storable-text.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
 
 /** Bytes of the data of one event as JSON. */
-export const MAX_EVENT_BYTES = 65_536
+const MAX_EVENT_BYTES = 65_536
 
 const name = z
   .string()
@@ -64,10 +64,12 @@ const hasLevels = (value: unknown, levels: number): boolean => {
 function toJson(data: unknown): string {
   try {
     // Handlers of this process get what the database gives to all others.
-    return replaceUnstorable(JSON.stringify(data ?? null) ?? 'null')
+    const json: string | undefined = JSON.stringify(data ?? null)
+    if (json !== undefined) return replaceUnstorable(json)
   } catch {
-    throw invalid('data', 'expected JSON, found a value that JSON cannot hold')
+    // Said below.
   }
+  throw invalid('data', 'expected JSON, found a value that JSON cannot hold')
 }
 
 const invalid = (field: string, problem: string): OrchestratorError =>

@@ -15,7 +15,7 @@ const optionsSchema = z.strictObject({
   /** Services that run at the same time; default 100. */
   maxConcurrentServices: z.number().int().min(1).default(100),
   /** Further attempts after a start or a run that failed; default 3. */
-  retryAttempts: z.number().int().min(0).default(3),
+  retryAttempts: z.number().int().min(0).max(1_000_000).default(3),
   /** Least severe level that is logged; default `warn`. */
   logLevel: z.enum(LOG_LEVELS).default('warn'),
   /** Receives log lines; default: JSON lines on standard error. */

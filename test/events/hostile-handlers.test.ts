@@ -30,6 +30,15 @@ test('filters and options of the wrong form are refused, and disturb no publishe
     const aggregate = () => bus.aggregate({}, untyped<AggregateOptions>(options), () => {})
     expect(aggregate, options).toThrow(expect.objectContaining({ code: 'INPUT_INVALID' }))
   }
+  const limits = { windowMs: 5, maxSize: 1 }
+  for (const wrong of [
+    () => Reflect.apply(bus.on, bus, [{}]),
+    () => Reflect.apply(bus.on, bus, [{}, 5]),
+    () => Reflect.apply(bus.aggregate, bus, [{}, limits]),
+    () => Reflect.apply(bus.aggregate, bus, [{}, { ...limits, by: 'type' }, () => {}]),
+  ]) {
+    expect(wrong).toThrow(expect.objectContaining({ code: 'INPUT_INVALID', message: expect.stringContaining('function') }))
+  }
   expect(bus.stats().handlers).toBe(0)
   await bus.publish(event())
 })
@@ -54,6 +63,7 @@ test('data that is nested too deeply or is no event at all is refused with EVENT
   for (const levels of [101, 10_000, 30_000]) {
     await expect(bus.publish(event('deep', nested(levels)))).rejects.toMatchObject({ code: 'EVENT_INVALID' })
   }
+  await expect(bus.publish(event('code', () => 1))).rejects.toMatchObject({ code: 'EVENT_INVALID' })
   await expect(bus.publish(event('big', 1n))).rejects.toMatchObject({ code: 'EVENT_INVALID' })
   await expect(bus.publish(untyped('null'))).rejects.toMatchObject({ code: 'EVENT_INVALID' })
   expect(await log.newestSeq()).toBe(0)

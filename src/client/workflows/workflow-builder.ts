@@ -32,7 +32,11 @@ export interface WorkflowInput {
 /** What runs workflows: SwarmInterface. */
 export interface WorkflowClient {
   submitWorkflow(workflow: WorkflowInput): Promise<WorkflowReport>
-  submitAndWait(workflow: WorkflowInput, timeoutMs?: number, onStatus?: (status: WorkflowReport) => void): Promise<WorkflowReport>
+  submitAndWait(
+    workflow: WorkflowInput,
+    timeoutMs?: number,
+    onStatus?: (status: WorkflowReport) => unknown,
+  ): Promise<WorkflowReport>
 }
 
 /** A workflow that is ready to be submitted to any client. */
@@ -40,7 +44,11 @@ export interface BuiltWorkflow extends WorkflowInput {
   /** Starts the workflow and resolves when it was accepted. */
   submit(client: WorkflowClient): Promise<WorkflowReport>
   /** Starts the workflow and resolves when it has ended; see `SwarmInterface.submitAndWait`. */
-  submitAndWait(client: WorkflowClient, timeoutMs?: number, onStatus?: (status: WorkflowReport) => void): Promise<WorkflowReport>
+  submitAndWait(
+    client: WorkflowClient,
+    timeoutMs?: number,
+    onStatus?: (status: WorkflowReport) => unknown,
+  ): Promise<WorkflowReport>
 }
 
 /** Fields of createAgent. */
@@ -139,7 +147,7 @@ export class WorkflowBuilder {
   submitAndWait(
     client: WorkflowClient,
     timeoutMs?: number,
-    onStatus?: (status: WorkflowReport) => void,
+    onStatus?: (status: WorkflowReport) => unknown,
   ): Promise<WorkflowReport> {
     return this.build().submitAndWait(client, timeoutMs, onStatus)
   }

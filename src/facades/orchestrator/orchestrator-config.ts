@@ -1,14 +1,16 @@
 import * as z from 'zod'
+import { LONGEST_TIMER_MS } from '../../async/clock.ts'
 import type { PolyphonyConfigInput } from '../../config/config.ts'
 import { LOG_LEVELS } from '../../config/config-schema.ts'
 import { parseSettings } from '../parse-settings.ts'
 import type { OpenPolyphony } from './open-polyphony.ts'
 
 const positiveMs = z.number().int().positive()
+const intervalMs = positiveMs.max(LONGEST_TIMER_MS)
 const delayMs = z.number().int().nonnegative()
 
 /** Names of the strategies that choose the agent of a step. */
-export const BALANCING_STRATEGIES = ['performance_based', 'round_robin', 'least_connections', 'weighted'] as const
+const BALANCING_STRATEGIES = ['performance_based', 'round_robin', 'least_connections', 'weighted'] as const
 
 const cacheSchema = z.strictObject({
   /** Milliseconds for which a value is kept; default 300,000. */
@@ -38,9 +40,9 @@ const isObject = (value: unknown): boolean => typeof value === 'object' && value
 
 const configSchema = z.strictObject({
   /** Milliseconds between two checks of the health of all components; default 30,000. */
-  healthCheckInterval: positiveMs.default(30_000),
+  healthCheckInterval: intervalMs.default(30_000),
   /** Milliseconds between two samples of the metrics; default 10,000. */
-  metricsCollectionInterval: positiveMs.default(10_000),
+  metricsCollectionInterval: intervalMs.default(10_000),
   /** Milliseconds for one workflow, without its time in the queue; default 600,000. */
   workflowTimeout: positiveMs.default(600_000),
   /** Workflows that run at once; the others wait in the order of their start. Default 10. */

@@ -16,8 +16,8 @@ import type { LoadBalancer, OrchestratorStats } from './orchestrator-stats.ts'
 import { type CompleteWorkflowOptions, completeWorkflow } from './workflows/complete-workflow.ts'
 import { toStoredExecution } from './workflows/execution-record.ts'
 import { ownStepCall } from './workflows/own-step-call.ts'
-import { createOwnSteps, type OwnStepCall, type StepExecutor } from './workflows/step-executors.ts'
-import { parseWorkflow, type Workflow, type WorkflowExecution } from './workflows/workflow.ts'
+import { createOwnSteps, type OwnStepCall, type StepExecutor, StepExecutors } from './workflows/step-executors.ts'
+import { assertWorkflowInput, parseWorkflow, type Workflow, type WorkflowExecution } from './workflows/workflow.ts'
 import { PHASE_TYPES } from './workflows/workflow-definition.ts'
 import { createWorkflowRunner, type WorkflowRunner } from './workflows/workflow-runner.ts'
 
@@ -64,7 +64,7 @@ export class AgentOrchestrator {
     this.#events = createEventDispatcher(createLocalEvents(clock), settings.userId)
     this.#metrics = createMetricsWindow(clock)
     this.#gate = createSemaphore(settings.maxConcurrentWorkflows)
-    this.workflowManager = { stepExecutors: new Map(), list: () => this.#running?.runner.list() ?? [] }
+    this.workflowManager = { stepExecutors: new StepExecutors(), list: () => this.#running?.runner.list() ?? [] }
   }
 
   /**
@@ -153,8 +153,9 @@ export class AgentOrchestrator {
   /**
    * Runs a workflow as a flow of its own, when one of `maxConcurrentWorkflows` places is free. Resolves with its
    * outcome, also if it failed, was cancelled or took longer than `workflowTimeout`. Rejects before anything runs with
-   * FLOW_INVALID for a workflow that cannot run, with AGENT_NOT_FOUND, with SERVICE_LIMIT_REACHED while `maxQueue`
-   * others wait, and with SERVICE_NOT_RUNNING before `start`.
+   * FLOW_INVALID for a workflow that cannot run, with INPUT_INVALID for an input that JSON cannot hold, with
+   * AGENT_NOT_FOUND, with SERVICE_LIMIT_REACHED while `maxQueue` others wait, and with SERVICE_NOT_RUNNING before
+   * `start`.
    */
   async executeWorkflow(
     workflow: Workflow,
@@ -162,8 +163,9 @@ export class AgentOrchestrator {
     options: { readonly signal?: AbortSignal } = {},
   ): Promise<WorkflowExecution> {
     const { runner } = this.#opened('executeWorkflow')
-    const executors = this.workflowManager.stepExecutors
-    return runner.execute(parseWorkflow(workflow, [...PHASE_TYPES, ...executors.keys()]), input, options.signal)
+    const parsed = parseWorkflow(workflow, [...PHASE_TYPES, ...this.workflowManager.stepExecutors.keys()])
+    assertWorkflowInput(input)
+    return runner.execute(parsed, input, options.signal)
   }
 
   /**

@@ -7,6 +7,7 @@ import { type EventPage, toEventPage } from './event-page.ts'
 import type { FlowEventSource } from './flow-event-source.ts'
 import { areFlowTypes, FLOW_SOURCE } from './flow-events.ts'
 import { type ReadEventsDeps, readStoredEvents } from './read-events.ts'
+import { assertCorrelationId, assertReplayInput } from './replay-input.ts'
 
 export interface EventServiceDeps extends ReadEventsDeps {
   /** Implemented by createEventBus. */
@@ -120,8 +121,12 @@ export function createEventService(deps: EventServiceDeps): EventService {
     aggregate(filter, options, handler) {
       return endBoth([bus.aggregate(filter, options, handler), wantFlows(filter)], options.signal)
     },
-    correlated: (id, userId) => list({ correlationId: id }, MAX_CORRELATED, userId),
+    async correlated(id, userId) {
+      assertCorrelationId(id)
+      return list({ correlationId: id }, MAX_CORRELATED, userId)
+    },
     async replay(query, handler) {
+      assertReplayInput(query, handler)
       let count = 0
       for await (const event of await read(query, undefined)) {
         await handler({ ...event, replayed: true })

@@ -1,5 +1,6 @@
 import { callListener } from '../../async/call-listener.ts'
 import type { CancellationToken } from '../../async/cancellation-token.ts'
+import { LONGEST_TIMER_MS } from '../../async/clock.ts'
 import { untilCancelled } from '../../async/until-cancelled.ts'
 import type { FlowStep } from '../../domain/definition/flow-definition.ts'
 import { totalsOf } from '../../domain/execution/cost.ts'
@@ -116,10 +117,7 @@ function drive(deps: FlowRunnerDeps, run: FlowExecution): Promise<ExecutionEnd> 
   })
 }
 
-// Node runs a timer of more than 24 days at once, so a longer limit has no timer.
-const LONGEST_TIMER_MS = 2_147_483_647
-
-/** The limit counts the time in which the flow runs, without its pauses. */
+/** The limit counts the time in which the flow runs, without its pauses. One that no timer can hold has no timer. */
 function startFlowTimer({ timeoutMs: limitMs, cancellation, flowId, pause: control }: FlowExecution): () => void {
   if (limitMs === undefined || limitMs > LONGEST_TIMER_MS) return () => {}
   const remainingMs = control?.course.wasPaused ? Math.max(0, limitMs - control.course.activeMs) : limitMs

@@ -60,3 +60,16 @@ test('an event whose data contains itself or bytes is kept and delivered', async
   const event = await dispatcher.createEvent('local', 'test', data, { correlationId: 'one' })
   expect(dispatcher.getCorrelatedEvents('one')).toEqual([event])
 })
+
+test('a handler or a batch that cannot work is refused', () => {
+  const dispatcher = open()
+  const { registerHandler, aggregate } = dispatcher
+  const refused = (run: (...given: never[]) => unknown, ...given: unknown[]) =>
+    expect(() => Reflect.apply(run, dispatcher, given)).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID' }))
+  for (const registration of [null, undefined, 'x', {}, { type: 'x' }, { type: 5, handler() {} }])
+    refused(registerHandler, registration)
+  for (const windowMs of [0, Number.NaN, 2_147_483_648]) refused(aggregate, 'x', { windowMs, maxSize: 1 }, () => undefined)
+  for (const maxSize of [0, Number.NaN, undefined]) refused(aggregate, 'x', { windowMs: 1, maxSize }, () => undefined)
+  refused(aggregate, 'x', { windowMs: 1, maxSize: 1 }, 5)
+  expect(dispatcher.stats().handlers).toBe(0)
+})

@@ -235,3 +235,20 @@ describe('two processes over one database', { timeout: 60_000 }, () => {
     }
   })
 })
+
+test('a query of the wrong form finds no events at all', async () => {
+  const { events } = await open()
+  await events.publish({ type: 'order_paid', source: 'shop', data: null })
+  const seen: PolyphonyEvent[] = []
+  const handler = (event: PolyphonyEvent) => seen.push(event)
+  for (const given of [null, { type: 'other' }, { types: 'order_paid' }, { afterSeq: -1 }, { afterSeq: '1' }, { from: 'x' }]) {
+    const replayed: Promise<unknown> = Reflect.apply(events.replay, events, [given, handler])
+    await expect(replayed, JSON.stringify(given)).rejects.toMatchObject({ code: 'INPUT_INVALID' })
+  }
+  await expect(Reflect.apply(events.replay, events, [{}])).rejects.toMatchObject({ code: 'INPUT_INVALID' })
+  for (const id of [undefined, null, '']) {
+    await expect(Reflect.apply(events.correlated, events, [id])).rejects.toMatchObject({ code: 'INPUT_INVALID' })
+  }
+  expect(seen).toEqual([])
+  expect(await events.replay({ types: ['order_*'] }, handler)).toBe(1)
+})

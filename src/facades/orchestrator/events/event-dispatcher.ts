@@ -1,3 +1,4 @@
+import { LONGEST_TIMER_MS } from '../../../async/clock.ts'
 import { EVENT_PRIORITIES, type EventPriority, type NewEvent, type PolyphonyEvent } from '../../../domain/event.ts'
 import { estimateEventBytes } from '../../../domain/event-size.ts'
 import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
@@ -120,7 +121,9 @@ export function createEventDispatcher(local: EventsPort, userId: string) {
 
   return {
     /** Returns a function that removes the handler. Throws CONFIG_INVALID. */
-    registerHandler({ type, priority = 'normal', handler }: EventRegistration): () => void {
+    registerHandler(registration: EventRegistration): () => void {
+      if (typeof registration !== 'object' || registration === null) throw wrongHandler('expected an object', typeof registration)
+      const { type, priority = 'normal', handler } = registration
       if (typeof handler !== 'function') throw wrongHandler('handler: expected a function', typeof handler)
       if (typeof type !== 'string' || type === '') throw wrongHandler('type: expected the type of events', typeof type)
       if (!EVENT_PRIORITIES.includes(priority)) {
@@ -161,13 +164,16 @@ export function createEventDispatcher(local: EventsPort, userId: string) {
     },
     /**
      * Calls a function with events in batches: when `maxSize` have come, or `windowMs` after the first one. Returns
-     * what ends it.
+     * what ends it. Throws CONFIG_INVALID.
      */
     aggregate(
       type: string,
       { windowMs, maxSize }: { readonly windowMs: number; readonly maxSize: number },
       handler: (batch: readonly PolyphonyEvent[]) => unknown,
     ): () => void {
+      if (typeof handler !== 'function') throw wrongHandler('handler: expected a function', typeof handler)
+      if (!(windowMs > 0 && windowMs <= LONGEST_TIMER_MS)) throw wrongHandler('windowMs: expected a time', String(windowMs))
+      if (!(maxSize >= 1)) throw wrongHandler('maxSize: expected at least 1', String(maxSize))
       let batch: PolyphonyEvent[] = []
       let timer: NodeJS.Timeout | undefined
       const flush = () => {

@@ -103,12 +103,13 @@ export function createExecutionRecord(id: string, workflow: ParsedWorkflow) {
 
 /** The value of every step that has one; what several agents wrote is one text. */
 function toResults(byStep: ReadonlyMap<string, readonly FlowPart[]>, values: ReadonlyMap<string, unknown>) {
-  const results: Record<string, unknown> = {}
-  for (const [stepId, parts] of byStep) {
+  const results = [...byStep].flatMap(([stepId, parts]) => {
     const known = parts.flatMap(({ flowId }) => (values.has(flowId) ? [values.get(flowId)] : []))
-    if (known.length > 0) results[stepId] = known.length === 1 ? known[0] : known.join(BETWEEN_TEXTS)
-  }
-  return results
+    if (known.length === 0) return []
+    return [[stepId, known.length === 1 ? known[0] : known.join(BETWEEN_TEXTS)] as const]
+  })
+  // An assignment to the name `__proto__` would change the object and add nothing to it.
+  return Object.fromEntries(results)
 }
 
 export type ExecutionRecord = ReturnType<typeof createExecutionRecord>

@@ -18,7 +18,9 @@ export function ownStepCall(context: FunctionContext, given: unknown, live: Live
   const known = live?.record.toExecution().results ?? {}
   const results = Object.entries(textsOf(given)).flatMap(([flowId, text]) => {
     const before = steps.get(flowId)
-    return before ? [[before.id, known[before.id] ?? readValue(before, text)] as const] : []
+    if (!before) return []
+    const value = Object.hasOwn(known, before.id) ? known[before.id] : undefined
+    return [[before.id, value ?? readValue(before, text)] as const]
   })
   return (
     step && {

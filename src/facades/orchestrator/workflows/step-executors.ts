@@ -3,8 +3,8 @@ import type { FunctionContext } from '../../../domain/tools/functions.ts'
 import { OperationError } from '../../../errors/operation-error.ts'
 import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
 import { delayAfter, type RetryPolicy } from '../orchestrator-config.ts'
-import type { RunOwnStep } from '../orchestrator-deps.ts'
-import type { WorkflowStep } from './workflow.ts'
+import { type RunOwnStep, STEP_FUNCTION } from '../orchestrator-deps.ts'
+import { MAX_TYPE_LENGTH, type WorkflowStep } from './workflow.ts'
 
 /** Data of workflows that executors read back. It has the unchecked type of `JSON.parse`. */
 type OwnData = ReturnType<typeof JSON.parse>
@@ -35,6 +35,24 @@ export interface StepOutcome {
 
 /** Runs the steps of one type. */
 export type StepExecutor = (step: WorkflowStep, context: StepExecutorContext) => StepOutcome | Promise<StepOutcome>
+
+/** Executors by type of the steps that they run. */
+export class StepExecutors extends Map<string, StepExecutor> {
+  /** Throws CONFIG_INVALID for a type that no step can have and for what cannot be called. */
+  override set(type: string, run: StepExecutor): this {
+    if (typeof type !== 'string' || type === '' || type.length > MAX_TYPE_LENGTH) {
+      throw wrongExecutor(
+        `a type of 1 to ${MAX_TYPE_LENGTH} characters`,
+        typeof type === 'string' ? `${type.length}` : typeof type,
+      )
+    }
+    if (typeof run !== 'function') throw wrongExecutor(`a function for "${type}"`, typeof run)
+    return super.set(type, run)
+  }
+}
+
+const wrongExecutor = (expected: string, found: string): OrchestratorError =>
+  new OrchestratorError('CONFIG_INVALID', `stepExecutors.set: expected ${expected}, found ${found}`)
 
 /** The step and the context of a call, without its attempt and its end. */
 export interface OwnStepCall {
@@ -90,16 +108,22 @@ function toWords(error: unknown): string | undefined {
   return error instanceof Error ? error.message : undefined
 }
 
+/** What is said of a call of the function behind own steps. */
+const ABOUT_OWN_STEP = new RegExp(`^Function "${STEP_FUNCTION}(?:_\\d+)?" (.*)$`, 's')
+
 /**
  * The error of an execution. That of an executor of the user has the words of the executor, which are not stored with
  * the flow, and no name of the function that the user never registered. `step`: the step that failed; `thrown`: what
  * its executor threw.
  */
 export function inOwnWords(error: OrchestratorError, step: WorkflowStep | undefined, thrown: unknown): OrchestratorError {
-  if (!step || !(thrown instanceof Error)) return error
-  return new OrchestratorError(error.code, `Step "${step.id}": executor "${step.type}" failed: ${thrown.message}`, {
+  if (!step) return error
+  const executor = `Step "${step.id}": executor "${step.type}"`
+  const words = thrown instanceof Error ? `failed: ${thrown.message}` : ABOUT_OWN_STEP.exec(error.message)?.[1]
+  if (words === undefined) return error
+  return new OrchestratorError(error.code, `${executor} ${words}`, {
     details: error.details,
-    cause: thrown,
+    cause: thrown ?? error.cause,
     retryable: error.retryable,
   })
 }

@@ -2,14 +2,17 @@ import * as z from 'zod'
 import type { DefinitionProblem } from '../../../domain/definition/flow-definition.ts'
 import { definitionError, toProblems } from '../../../domain/definition/problems.ts'
 import { findSuggestion } from '../../../domain/definition/suggestion.ts'
-import type { OrchestratorError } from '../../../errors/orchestrator-error.ts'
+import { OrchestratorError } from '../../../errors/orchestrator-error.ts'
+
+/** Characters of the type of a step. */
+export const MAX_TYPE_LENGTH = 200
 
 const stepSchema = z.looseObject({
   /** Unique within the workflow. */
   id: z.string().min(1).max(200),
   name: z.string().min(1).max(200).optional(),
   /** A phase of development, or a type for which an executor is registered. */
-  type: z.string().min(1).max(200),
+  type: z.string().min(1).max(MAX_TYPE_LENGTH),
   /** Ids of steps whose outputs the step reads, and after which it runs. */
   dependencies: z.array(z.string()).max(100).default([]),
   /** Replaces the instruction of the type; a Liquid template. */
@@ -63,11 +66,26 @@ export function parseWorkflow(workflow: unknown, types: readonly string[]): Pars
   const problems = [...findStepProblems(shaped.data, types)]
   if (problems.length === 0) problems.push(...findCycle(shaped.data))
   if (problems.length > 0) throw definitionError(problems)
+  if (!isJson(shaped.data)) throw definitionError([toProblem('definition', 'expected values that JSON can hold', undefined)])
   return { ...shaped.data, steps: [...inOrder(shaped.data.steps)] }
 }
 
 /** A workflow as it is stored with its flow; `undefined` for anything else. */
 export const readWorkflow = (stored: unknown): ParsedWorkflow | undefined => workflowSchema.safeParse(stored).data
+
+/** The input is stored with the execution. Throws INPUT_INVALID for what cannot be. */
+export function assertWorkflowInput(input: unknown): void {
+  if (input === undefined || isJson(input)) return
+  throw new OrchestratorError('INPUT_INVALID', 'executeWorkflow: input: expected a value that JSON can hold')
+}
+
+function isJson(value: unknown): boolean {
+  try {
+    return JSON.stringify(value) !== undefined
+  } catch {
+    return false
+  }
+}
 
 function* findStepProblems({ steps }: ParsedWorkflow, types: readonly string[]): Iterable<DefinitionProblem> {
   const ids = steps.map(({ id }) => id)
