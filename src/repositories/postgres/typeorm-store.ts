@@ -19,6 +19,7 @@ import { createIdempotencyRepository } from './tables/idempotency-repository.ts'
 import { createOwnerRepository } from './tables/owner-repository.ts'
 import { createPermissionRepository } from './tables/permission-repository.ts'
 import { createScheduleRepository } from './tables/schedule-repository.ts'
+import { createServiceRepository } from './services/service-repository.ts'
 import { createThreadRepository } from './tables/thread-repository.ts'
 import { createTicketRepository } from './tables/ticket-repository.ts'
 import { createUpdateRepository } from './tables/update-repository.ts'
@@ -78,6 +79,7 @@ export async function createTypeormStore(options: TypeormStoreOptions): Promise<
     events: createEventRepository(pool),
     providerRates: createProviderRateRepository(pool),
     requestCounts: createRequestCountRepository(pool),
+    services: createServiceRepository(pool),
     expectClose: journal.expectClose,
     async close() {
       await journal.close()
