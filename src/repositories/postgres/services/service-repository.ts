@@ -34,10 +34,10 @@ export const createServiceRepository = (pool: Pool): ServiceRepository => ({
 
   withdraw: guarded(async (ownerId: string, serviceIds?: readonly string[]) => {
     const ids = serviceIds === undefined ? null : [...serviceIds]
-    await pool.query(
-      'delete from polyphony_services where owner_id = $1 and ($2::text[] is null or service_id = any($2))',
-      [ownerId, ids],
-    )
+    await pool.query('delete from polyphony_services where owner_id = $1 and ($2::text[] is null or service_id = any($2))', [
+      ownerId,
+      ids,
+    ])
   }),
 
   find: guarded(async (serviceIds: readonly string[], exceptOwner: string, staleMs: number) => {
