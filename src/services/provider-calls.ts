@@ -55,10 +55,12 @@ export interface ProviderCalls {
   /** Why a service does not answer as it should, in words for people; `undefined` if it runs. */
   hindrance(id: string): { readonly message: string; readonly startsByItself: boolean } | undefined
   /**
-   * Where calls to a service go now: in this process, or at the address of another one. Rejects with the reason why it
-   * gets no calls, and with the reason of an abort.
+   * Must be awaited before `reach`; absent where nothing has to be learned of other processes. Rejects with the reason
+   * of an abort.
    */
-  reach(entry: ServiceEntry, signal?: AbortSignal): Promise<ReachedRun>
+  refresh(entry: ServiceEntry, signal?: AbortSignal): Promise<void> | undefined
+  /** Where calls to a service go: to this process or another one. Throws the reason why it gets no calls now. */
+  reach(entry: ServiceEntry): ReachedRun
   /** Counts a call to a service that runs until the returned function is called with its outcome. */
   begin(entry: ServiceEntry): (succeeded: boolean) => void
   /** Measures starts, for the wait for the next one. Must be called after every change of a service. */
@@ -76,7 +78,7 @@ export interface ProviderCallsDeps {
   /** Throws SERVICE_ADDRESS_REFUSED. Implemented by AddressRule.check. */
   readonly checkAddress: (address: string) => unknown
   /** What other processes run; absent where none shares the database. */
-  readonly elsewhere?: Pick<Elsewhere, 'find' | 'refresh'>
+  readonly elsewhere?: Pick<Elsewhere, 'find' | 'refresh' | 'doubt'>
   readonly clock: Clock
   /** Milliseconds of a clock that no one sets. */
   readonly monotonicNow: () => number
@@ -148,12 +150,12 @@ export function createProviderCalls(deps: ProviderCallsDeps): ProviderCalls {
     throw withCallFacts(error, { retryAfterMs, generated: false })
   }
 
-  async function refresh(entry: ServiceEntry, signal: AbortSignal | undefined): Promise<void> {
+  function refresh(entry: ServiceEntry, signal?: AbortSignal): Promise<void> | undefined {
     const refreshing = elsewhere?.refresh(entry)
-    if (refreshing) await (signal ? untilAborted(refreshing, signal) : refreshing)
+    return refreshing && signal ? untilAborted(refreshing, signal) : refreshing
   }
 
-  function findRun(entry: ServiceEntry): ReachedRun {
+  function reach(entry: ServiceEntry): ReachedRun {
     const other = elsewhere?.find(entry)
     if (other) {
       assertAnswers(other)
@@ -213,6 +215,7 @@ export function createProviderCalls(deps: ProviderCallsDeps): ProviderCalls {
     const end = entry.life.beginCall()
     return (succeeded) => {
       end(succeeded)
+      if (!succeeded) elsewhere?.doubt(entry)
       stopWhenUnused(entry)
     }
   }
@@ -221,9 +224,10 @@ export function createProviderCalls(deps: ProviderCallsDeps): ProviderCalls {
     async enter(id, signal, { start: mayStart = true } = {}) {
       const entry = find(id)
       if (!entry) throw notRunning(id, 'removed')
-      await refresh(entry, signal)
+      const refreshing = refresh(entry, signal)
+      if (refreshing) await refreshing
       if (mayStart && startsWithCall(entry) && !elsewhere?.find(entry)) await startOnDemand(entry, signal)
-      const { endpoint, ended } = findRun(entry)
+      const { endpoint, ended } = reach(entry)
       if (endpoint === undefined || !ended) throw notRunning(id, entry.life.snapshot().model.state)
       checkAddress(endpoint)
       return { endpoint, ended, leave: begin(entry) }
@@ -247,10 +251,8 @@ export function createProviderCalls(deps: ProviderCallsDeps): ProviderCalls {
       const advice = will ?? (startsByItself ? 'it will run by itself' : `start it: polyphony services start ${id}`)
       return { message: `the service "${id}" is ${state} in this process; ${advice}`, startsByItself }
     },
-    async reach(entry, signal) {
-      await refresh(entry, signal)
-      return findRun(entry)
-    },
+    refresh,
+    reach,
     begin,
     changed(id, before, model) {
       const entry = find(id)

@@ -25,9 +25,11 @@ const httpAddress = filled.refine(
   'expected an address that begins with http:// or https://',
 )
 
+const isOrigin = (text: string): boolean => /^https?:\/\/[^\s/?#@{}]+\/?$/i.test(text) && URL.canParse(text)
+
 /** Scheme, host and port; the path is that of the endpoint. */
 const advertisedAddress = filled.refine(
-  (text) => /^https?:\/\/[^\s/?#@]+\/?$/i.test(text) && URL.canParse(fillPlaceholders(text, { id: 'a', port: 1 })),
+  (text) => isOrigin(fillPlaceholders(text, { id: 'a', port: 1 })),
   'expected http://host:port, which other machines reach, without a path',
 )
 

@@ -5,7 +5,7 @@ import type { ServiceEntry } from '../service-entry.ts'
 import type { CallService } from './service-calls.ts'
 
 interface EntryCallsDeps {
-  readonly providerCalls: Pick<ProviderCalls, 'reach' | 'begin'>
+  readonly providerCalls: Pick<ProviderCalls, 'refresh' | 'reach' | 'begin'>
   readonly call: CallService
 }
 
@@ -13,7 +13,10 @@ interface EntryCallsDeps {
 export function createEntryCalls({ providerCalls, call }: EntryCallsDeps) {
   return async (entry: ServiceEntry, request: ServiceRequest, signal: AbortSignal | undefined): Promise<ServiceAnswer> => {
     const { id, handlers, definition, bounded } = entry
-    const { endpoint, ended, isElsewhere } = await providerCalls.reach(entry, signal)
+    const refreshing = providerCalls.refresh(entry, signal)
+    // Otherwise the call is counted before anything else happens.
+    if (refreshing) await refreshing
+    const { endpoint, ended, isElsewhere } = providerCalls.reach(entry)
     const end = providerCalls.begin(entry)
     let succeeded = false
     try {

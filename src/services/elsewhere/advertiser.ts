@@ -2,9 +2,9 @@ import { returnsByItself } from '../machine/returning.ts'
 import type { ServiceEntry } from '../service-entry.ts'
 import type { AdvertisedRun, ServiceTable } from './service-table.ts'
 
-/** Tells other processes which services this one runs. */
+/** Reports to other processes which services this one runs. */
 export interface Advertiser {
-  /** Writes what has changed. Calls within one write are followed by one more. */
+  /** Writes what has changed, after the write that has begun. */
   update(): void
   /** Writes every service that this process runs. */
   confirm(): Promise<void>
@@ -21,8 +21,8 @@ export interface AdvertiserDeps {
 
 export function createAdvertiser({ table, advertised, onFailure }: AdvertiserDeps): Advertiser {
   /** What the table holds of this process, as far as it is known: address and state by id. */
-  const written = new Map<string, string>()
-  let hasWritten = false
+  const stated = new Map<string, string>()
+  let hasStated = false
   let isClosed = false
   let isUpdateDue = false
   let lastWrite: Promise<void> = Promise.resolve()
@@ -38,18 +38,18 @@ export function createAdvertiser({ table, advertised, onFailure }: AdvertiserDep
 
   async function write(isConfirmation: boolean): Promise<void> {
     const present = runs()
-    const ended = [...written.keys()].filter((id) => !present.some(({ serviceId }) => serviceId === id))
+    const ended = [...stated.keys()].filter((id) => !present.some(({ serviceId }) => serviceId === id))
     if (ended.length > 0) {
       await table.withdraw(ended)
-      for (const id of ended) written.delete(id)
+      for (const id of ended) stated.delete(id)
     }
-    const due = present.filter((run) => isConfirmation || written.get(run.serviceId) !== toKey(run))
+    const due = present.filter((run) => isConfirmation || stated.get(run.serviceId) !== toKey(run))
     if (due.length === 0) return
-    hasWritten = true
+    hasStated = true
     // A write that fails may have been done nevertheless; the next one repeats it.
-    for (const { serviceId } of due) written.set(serviceId, '')
+    for (const { serviceId } of due) stated.set(serviceId, '')
     await table.advertise(due)
-    for (const run of due) written.set(run.serviceId, toKey(run))
+    for (const run of due) stated.set(run.serviceId, toKey(run))
   }
 
   function enqueue(work: () => Promise<void>): Promise<void> {
@@ -69,7 +69,7 @@ export function createAdvertiser({ table, advertised, onFailure }: AdvertiserDep
     confirm: () => (isClosed ? lastWrite : enqueue(() => write(true))),
     close() {
       isClosed = true
-      return hasWritten ? enqueue(() => table.withdraw()) : lastWrite
+      return hasStated ? enqueue(() => table.withdraw()) : lastWrite
     },
   }
 }

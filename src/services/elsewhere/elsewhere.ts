@@ -14,6 +14,8 @@ export interface Elsewhere {
   find(entry: ServiceEntry): RunElsewhere | undefined
   /** Makes what `find` returns at most a second old; absent if it is. Never rejects. */
   refresh(entry: ServiceEntry): Promise<void> | undefined
+  /** Makes the next `refresh` read, because a call to the service has failed. */
+  doubt(entry: ServiceEntry): void
   /** Resolves when it is known whether another process runs the service, or when the table cannot be read. */
   registered(entry: ServiceEntry): Promise<void>
   /** Must be called after every change of the state of a service. */
@@ -48,6 +50,9 @@ export function createElsewhere({ entries, ...deps }: ElsewhereDeps): Elsewhere 
   return {
     find: (entry) => (isAdvertised(entry) && isAtRest(entry.life.snapshot().model) ? reader.find(entry.id) : undefined),
     refresh: (entry) => (isAdvertised(entry) && isAtRest(entry.life.snapshot().model) ? reader.read(MAX_AGE_MS) : undefined),
+    doubt(entry) {
+      if (isAdvertised(entry)) reader.doubt()
+    },
     async registered(entry) {
       if (!isAdvertised(entry)) return
       timer ??= setInterval(round, ROUND_MS).unref()

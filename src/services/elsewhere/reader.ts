@@ -11,6 +11,8 @@ export interface ElsewhereReader {
   find(id: string): RunElsewhere | undefined
   /** Reads the table unless that was done within `maxAgeMs`; absent then. Never rejects. */
   read(maxAgeMs: number): Promise<void> | undefined
+  /** Makes the next `read` read, because a call has failed. */
+  doubt(): void
   /** Reads the table, after a reading that has begun. Never rejects. */
   readAgain(): Promise<void>
 }
@@ -38,11 +40,13 @@ export function createElsewhereReader(deps: ElsewhereReaderDeps): ElsewhereReade
   const known = new Map<string, Known>()
   let reading: Promise<void> | undefined
   let readAtMs = Number.NEGATIVE_INFINITY
+  let isDoubted = false
   /** Runs of this process have the numbers from 1. */
   let lastRun = 0
 
   async function readNow(): Promise<void> {
     const startedAtMs = monotonicNow()
+    isDoubted = false
     const ids = advertised().flatMap(({ id, life }) => (isAtRest(life.snapshot().model) ? [id] : []))
     // Calls that are on their way to another process may end when this one has started the service.
     for (const id of known.keys()) if (!ids.includes(id)) known.delete(id)
@@ -105,7 +109,10 @@ export function createElsewhereReader(deps: ElsewhereReaderDeps): ElsewhereReade
 
   return {
     find: (id) => known.get(id),
-    read: (maxAgeMs) => (monotonicNow() - readAtMs <= maxAgeMs ? undefined : readShared()),
+    read: (maxAgeMs) => (!isDoubted && monotonicNow() - readAtMs <= maxAgeMs ? undefined : readShared()),
+    doubt() {
+      isDoubted = true
+    },
     async readAgain() {
       await reading
       await readShared()
