@@ -9,6 +9,7 @@ import type { RemoteStart } from './drivers/remote.ts'
 import type { AddressRule } from './network/address-rule.ts'
 import type { PinnedRequest } from './network/pinned-request.ts'
 import { createHandlerProbe, createHttpProbe, createTcpProbe, type Probe } from './network/probes.ts'
+import { remoteAdvertised } from './problems.ts'
 import type { ProcessDriver } from './process-driver.ts'
 import type { InProcessContext, InProcessService } from './service.ts'
 import type { RunStart, ServiceDriver, ServiceRun } from './service-driver.ts'
@@ -71,10 +72,7 @@ function inProcessBody(service: ServiceDefinition, handlers: InProcessService, d
 
 function remoteBody(service: ServiceDefinition, deps: BodyDeps): ServiceBody {
   const { id } = service
-  if (service.advertise !== undefined) {
-    const message = `expected advertise only for a program or code of this process: "${id}" is at its endpoint for all`
-    throw new OrchestratorError('SERVICE_INVALID', message, { details: { service: id } })
-  }
+  if (service.advertise !== undefined) throw remoteAdvertised(id)
   const endpoint = fillPlaceholders(service.endpoint ?? '', { id })
   const probe = addressProbe(service, deps, () => ({ id, endpoint }))
   const url = service.health?.url

@@ -25,3 +25,9 @@ export function serviceNotFound(id: string, known: Iterable<string>): Orchestrat
 
 export const serviceExists = (id: string, message: string): OrchestratorError =>
   new OrchestratorError('SERVICE_EXISTS', message, { details: { service: id } })
+
+/** A remote service has one address for all processes. */
+export function remoteAdvertised(id: string): OrchestratorError {
+  const message = `advertise: expected it only for a program or code of this process: "${id}" is at its endpoint for all`
+  return new OrchestratorError('SERVICE_INVALID', message, { details: { service: id } })
+}

@@ -1,11 +1,13 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import pg from 'pg'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest'
 import type { FlowDefinitionInput } from '../../src/domain/definition/flow-definition.ts'
+import { checkServices } from '../../src/services/process/check-services.ts'
 import type { ServiceInput } from '../../src/services/service.ts'
 import { rejection } from '../support/caught.ts'
 import { openTestPostgres, type TestPostgres } from '../support/postgres.ts'
@@ -67,10 +69,7 @@ test('a process uses the service that another one runs, until that one stops it'
   expect(other.services.get('writer-1').process).toBeUndefined()
   expect(await world.processes()).toHaveLength(1)
   await supervisor.services.stop('writer-1')
-  await vi.waitFor(
-    async () => expect(await rejection(world.run(other, flow))).toMatchObject(idle),
-    HANGING,
-  )
+  await vi.waitFor(async () => expect(await rejection(world.run(other, flow))).toMatchObject(idle), HANGING)
   expect(other.services.get('writer-1')).toMatchObject({ state: 'idle' })
   expect(other.services.get('writer-1').elsewhere).toBeUndefined()
 })
@@ -136,6 +135,15 @@ test('a refused advertise in a file is reported, and its service is not there', 
   const [problem] = await services.load()
   expect(problem).toMatchObject({ code: 'SERVICE_INVALID', message: expect.stringContaining('expected http://host:port') })
   expect(services.list()).toEqual([])
+})
+
+test('a check of the files finds a remote service that advertises itself', async () => {
+  const remote = { id: 'far', type: 'llm', endpoint: 'http://127.0.0.1:1', advertise: 'http://127.0.0.1:1' }
+  writeFileSync(join(world.services.dir, 'far.json'), JSON.stringify(remote), { mode: 0o600 })
+  const message = 'advertise: expected it only for a program or code of this process: "far" is at its endpoint for all'
+  expect(await checkServices(world.services.dir, false)).toEqual([{ service: 'far', ok: false, message }])
+  const { services } = await world.open()
+  expect(await services.load()).toMatchObject([{ code: 'SERVICE_INVALID', message }])
 })
 
 test('a service whose supervisor was killed is idle for the others as soon as that is known', async () => {

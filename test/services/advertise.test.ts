@@ -37,8 +37,7 @@ const writer = (more: Partial<ServiceInput> = {}): ServiceInput => ({
   ...more,
 })
 
-const enter = ({ services }: ReturnType<typeof open>) =>
-  services.providerCalls.enter('writer', new AbortController().signal)
+const enter = ({ services }: ReturnType<typeof open>) => services.providerCalls.enter('writer', new AbortController().signal)
 
 describe('advertise in a definition', () => {
   const program = { id: 'writer', type: 'llm', executable: ['node'], port: 'auto', endpoint: 'http://127.0.0.1:{{port}}' }
@@ -78,7 +77,7 @@ describe('advertise in a definition', () => {
     const { handlers: _, ...remote } = writer()
     await expect(services.register(remote)).rejects.toMatchObject({
       code: 'SERVICE_INVALID',
-      message: expect.stringContaining('expected advertise only for a program or code of this process'),
+      message: expect.stringContaining('advertise: expected it only for a program or code of this process'),
     })
     expect(services.list()).toEqual([])
   })
