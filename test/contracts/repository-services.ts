@@ -7,6 +7,8 @@ import type { AdvertisedService, ServiceRepository, Store } from '../../src/repo
 export function describeServices(store: () => Pick<Store, 'services' | 'owners'>): void {
   describe('services of other processes', () => {
     const LIVING_MS = 60_000
+    /** More than a step of the clock of an embedded database, which counts milliseconds. */
+    const TICK_MS = 5
     const newOwner = async (host = 'host-1') => {
       const id = `owner-${randomUUID()}`
       await store().owners.heartbeat({ id, host, pid: 4711 })
@@ -63,6 +65,7 @@ export function describeServices(store: () => Pick<Store, 'services' | 'owners'>
       const [early, late] = [await newOwner(), await newOwner()]
       const service = newService()
       await services.advertise(early, [service], LIVING_MS)
+      await sleep(TICK_MS)
       await services.advertise(late, [service], LIVING_MS)
       for (const owner of [early, late, early]) {
         await services.advertise(owner, [service], LIVING_MS)
@@ -82,12 +85,13 @@ export function describeServices(store: () => Pick<Store, 'services' | 'owners'>
       const [frozen, other] = [await newOwner(), await newOwner()]
       const service = newService()
       await services.advertise(frozen, [service], LIVING_MS)
-      await sleep(5)
+      await sleep(TICK_MS)
       expect(await services.find([service.serviceId], '', 1)).toEqual([])
       expect(await services.find([service.serviceId], '', LIVING_MS)).toHaveLength(1)
       await services.advertise(other, [newService()], 1)
       expect(await services.find([service.serviceId], '', LIVING_MS)).toEqual([])
       await services.advertise(other, [service], LIVING_MS)
+      await sleep(TICK_MS)
       await services.advertise(frozen, [service], LIVING_MS)
       expect(await services.find([service.serviceId], '', LIVING_MS)).toMatchObject([{ ownerId: frozen }])
     })
