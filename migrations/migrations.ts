@@ -12,6 +12,7 @@ import { MarkCachedAttempts1765065600000 } from './1765065600000-mark-cached-att
 import { RecordTurns1765152000000 } from './1765152000000-record-turns.ts'
 import { LogEvents1765238400000 } from './1765238400000-log-events.ts'
 import { FindEventsBySubject1765324800000 } from './1765324800000-find-events-by-subject.ts'
+import { AdvertiseServices1765411200000 } from './1765411200000-advertise-services.ts'
 
 /** All migrations, the oldest first. */
 export const MIGRATIONS = [
@@ -29,4 +30,5 @@ export const MIGRATIONS = [
   RecordTurns1765152000000,
   LogEvents1765238400000,
   FindEventsBySubject1765324800000,
+  AdvertiseServices1765411200000,
 ] as const

@@ -26,6 +26,7 @@ import { type LoadedConfig, withFunctions } from './composition/operations/load-
 import type { Polyphony } from './composition/polyphony.ts'
 import { createAnswering } from './composition/services/create-answering.ts'
 import type { ServicesDeps } from './composition/services/create-services.ts'
+import { createSharedServices } from './composition/services/create-shared-services.ts'
 import { type LoadConfigOptions, loadConfig, type PolyphonyConfigInput } from './config/config.ts'
 import { createLogger } from './config/logger.ts'
 import { executors } from './executors/registry.ts'
@@ -100,7 +101,9 @@ async function compose(loaded: LoadedConfig, openedEngine: OpenedEngine, databas
   const recording = await openRecording(config, database, warn)
   const sharedRates = createSharedRates(config, database, owner.id)
   const publish: ServicesDeps['publish'] = (event) => void events.service.publish(event).catch(() => {})
-  const { models, services, loadServices, observed } = createAnswering(config, { sharedRates, warn, recording, publish })
+  const shared = createSharedServices(database, owner, warn)
+  const answering = { sharedRates, warn, recording, publish, ...(shared && { shared }) }
+  const { models, services, loadServices, observed } = createAnswering(config, answering)
   const { providers } = models
   const { telemetry, observer, logger } = createTelemetry(config, {
     ...observed,

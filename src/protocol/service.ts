@@ -42,6 +42,8 @@ export const serviceReport = z.object({
   probe: z.object({ at: instant, ms: z.number(), ok: z.boolean(), detail: z.string() }).optional(),
   inFlight: z.number(),
   endpoint: z.string().optional(),
+  /** Present while only another process runs the service and advertises it. */
+  elsewhere: z.object({ host: z.string(), ownerId: z.string(), address: z.string() }).optional(),
   metadata: z.record(z.string(), z.unknown()).readonly().optional(),
 })
 export type ReportedService = z.output<typeof serviceReport>

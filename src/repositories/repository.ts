@@ -9,6 +9,7 @@ import type {
 import type { EventRepository } from './events.ts'
 import type { QueueRepository } from './queued-flows.ts'
 import type { Journal, OwnerRepository, UpdateRepository } from './running-flows.ts'
+import type { ServiceRepository } from './services.ts'
 import type { BudgetRepository, ProviderRateRepository, RequestCountRepository } from './spending-repositories.ts'
 import type { FlowRepository } from './stored-flows.ts'
 import type { WaitRepository } from './waits.ts'
@@ -56,6 +57,7 @@ export type {
   StoredUpdate,
   UpdateRepository,
 } from './running-flows.ts'
+export type { AdvertisedService, RunningService, ServiceRepository } from './services.ts'
 export type {
   BudgetCap,
   BudgetKey,
@@ -119,6 +121,8 @@ export interface Store {
   readonly providerRates?: ProviderRateRepository
   /** Absent in memory, which no other process shares. */
   readonly requestCounts?: RequestCountRepository
+  /** Absent in memory, which no other process shares. */
+  readonly services?: ServiceRepository
   /**
    * From now on, writes wait for at most 10 seconds for a database that does not answer, so that flows can end before
    * the store is closed. Composition calls it once, when a process ends.

@@ -9,6 +9,7 @@ import type { RemoteStart } from './drivers/remote.ts'
 import type { AddressRule } from './network/address-rule.ts'
 import type { PinnedRequest } from './network/pinned-request.ts'
 import { createHandlerProbe, createHttpProbe, createTcpProbe, type Probe } from './network/probes.ts'
+import { remoteAdvertised } from './problems.ts'
 import type { ProcessDriver } from './process-driver.ts'
 import type { InProcessContext, InProcessService } from './service.ts'
 import type { RunStart, ServiceDriver, ServiceRun } from './service-driver.ts'
@@ -44,6 +45,8 @@ export interface ServiceBody {
   readonly probe?: Probe
   /** Address of the service while its port is known. */
   endpoint(): string | undefined
+  /** Address for other machines while its port is known; absent without `advertise`. */
+  advertised(): string | undefined
 }
 
 export function createBody(service: ServiceDefinition, handlers: InProcessService | undefined, deps: BodyDeps): ServiceBody {
@@ -63,11 +66,13 @@ function inProcessBody(service: ServiceDefinition, handlers: InProcessService, d
     startRun: (run) => deps.drivers.inProcess.start({ id, handlers, context: deps.contextOf(id) }, run),
     ...(probe && deps.healthEnabled && { probe }),
     endpoint: () => service.endpoint,
+    advertised: () => toAdvertised(service, { id }),
   }
 }
 
 function remoteBody(service: ServiceDefinition, deps: BodyDeps): ServiceBody {
   const { id } = service
+  if (service.advertise !== undefined) throw remoteAdvertised(id)
   const endpoint = fillPlaceholders(service.endpoint ?? '', { id })
   const probe = addressProbe(service, deps, () => ({ id, endpoint }))
   const url = service.health?.url
@@ -78,6 +83,7 @@ function remoteBody(service: ServiceDefinition, deps: BodyDeps): ServiceBody {
     startRun: (run) => deps.drivers.remote.start({ id, addresses }, run),
     ...(probe && deps.healthEnabled && { probe }),
     endpoint: () => endpoint,
+    advertised: () => undefined,
   }
 }
 
@@ -150,7 +156,16 @@ function processBody(service: ServiceDefinition, executable: readonly [string, .
     },
     ...(probe && deps.healthEnabled && { probe }),
     endpoint: () => values().endpoint,
+    advertised: () => toAdvertised(service, values()),
   }
+}
+
+/** The advertised host and port with the path of the endpoint; `undefined` while the port is not known. */
+function toAdvertised({ advertise, endpoint }: ServiceDefinition, values: PlaceholderValues): string | undefined {
+  if (advertise === undefined || endpoint === undefined) return undefined
+  const [outer, own] = [fillPlaceholders(advertise, values), fillPlaceholders(endpoint, values)]
+  if (!URL.canParse(outer) || !URL.canParse(own)) return undefined
+  return `${new URL(outer).origin}${new URL(own).pathname.replace(/\/+$/, '')}`
 }
 
 const KILL_TIMEOUT_MS = 5_000

@@ -1,8 +1,12 @@
 import type { Clock, StopTimer } from '../async/clock.ts'
+import { untilAborted } from '../async/until-aborted.ts'
 import { withCallFacts } from '../domain/execution/call-facts.ts'
 import type { ServiceState } from '../domain/services/service-state.ts'
 import { OrchestratorError } from '../errors/orchestrator-error.ts'
+import type { Elsewhere } from './elsewhere/elsewhere.ts'
+import { assertAnswers, hindranceElsewhere, standingElsewhere } from './elsewhere/run-elsewhere.ts'
 import type { MachineModel } from './machine/machine-model.ts'
+import { isAtRest, returnsByItself } from './machine/returning.ts'
 import type { ServiceEntry } from './service-entry.ts'
 
 /** Whether a service gets calls that may go elsewhere as well. */
@@ -26,6 +30,16 @@ export interface EnteredCall {
   leave(succeeded: boolean): void
 }
 
+/** The run of a service that gets its calls. */
+export interface ReachedRun {
+  /** Absent for code of this process without an address. */
+  readonly endpoint?: string
+  /** Aborts when the run ends. */
+  readonly ended?: AbortSignal
+  /** Whether another process supervises the run. */
+  readonly isElsewhere: boolean
+}
+
 /** The calls of steps to services that stand behind a provider. */
 export interface ProviderCalls {
   /**
@@ -40,8 +54,13 @@ export interface ProviderCalls {
   standing(id: string): ServiceStanding | undefined
   /** Why a service does not answer as it should, in words for people; `undefined` if it runs. */
   hindrance(id: string): { readonly message: string; readonly startsByItself: boolean } | undefined
-  /** Throws the reason why a service gets no calls now. */
-  assertRuns(entry: ServiceEntry): void
+  /**
+   * Must be awaited before `reach`; absent where nothing has to be learned of other processes. Rejects with the reason
+   * of an abort.
+   */
+  refresh(entry: ServiceEntry, signal?: AbortSignal): Promise<void> | undefined
+  /** Where calls to a service go: to this process or another one. Throws the reason why it gets no calls now. */
+  reach(entry: ServiceEntry): ReachedRun
   /** Counts a call to a service that runs until the returned function is called with its outcome. */
   begin(entry: ServiceEntry): (succeeded: boolean) => void
   /** Measures starts, for the wait for the next one. Must be called after every change of a service. */
@@ -58,6 +77,8 @@ export interface ProviderCallsDeps {
   readonly isNeeded: (id: string) => boolean
   /** Throws SERVICE_ADDRESS_REFUSED. Implemented by AddressRule.check. */
   readonly checkAddress: (address: string) => unknown
+  /** What other processes run; absent where none shares the database. */
+  readonly elsewhere?: Pick<Elsewhere, 'find' | 'refresh' | 'doubt'>
   readonly clock: Clock
   /** Milliseconds of a clock that no one sets. */
   readonly monotonicNow: () => number
@@ -76,7 +97,7 @@ const MIN_WAIT_MS = 500
 const USUAL_WAIT_MS = 1_000
 
 export function createProviderCalls(deps: ProviderCallsDeps): ProviderCalls {
-  const { find, start, stop, isNeeded, checkAddress, clock, monotonicNow } = deps
+  const { find, start, stop, isNeeded, checkAddress, elsewhere, clock, monotonicNow } = deps
   // By entry and not by id: what is left of a service that was replaced must not touch the new one.
   const starts = new WeakMap<ServiceEntry, StartTimes>()
   const idleTimers = new Map<ServiceEntry, StopTimer>()
@@ -93,6 +114,8 @@ export function createProviderCalls(deps: ProviderCallsDeps): ProviderCalls {
   }
 
   const standingOf = (entry: ServiceEntry): ServiceStanding => {
+    const other = elsewhere?.find(entry)
+    if (other) return standingElsewhere(other)
     const { model } = entry.life.snapshot()
     const run = model.runs
     const isAsleep = model.state === 'idle' || model.state === 'stopping'
@@ -125,6 +148,22 @@ export function createProviderCalls(deps: ProviderCallsDeps): ProviderCalls {
       details: { ...details, retryAfterMs },
     })
     throw withCallFacts(error, { retryAfterMs, generated: false })
+  }
+
+  function refresh(entry: ServiceEntry, signal?: AbortSignal): Promise<void> | undefined {
+    const refreshing = elsewhere?.refresh(entry)
+    return refreshing && signal ? untilAborted(refreshing, signal) : refreshing
+  }
+
+  function reach(entry: ServiceEntry): ReachedRun {
+    const other = elsewhere?.find(entry)
+    if (other) {
+      assertAnswers(other)
+      return { endpoint: other.address, ended: other.ended, isElsewhere: true }
+    }
+    assertRuns(entry)
+    const [endpoint, ended] = [entry.body.endpoint(), entry.life.runSignal()]
+    return { ...(endpoint !== undefined && { endpoint }), ...(ended && { ended }), isElsewhere: false }
   }
 
   async function startOnDemand(entry: ServiceEntry, signal: AbortSignal): Promise<void> {
@@ -176,6 +215,7 @@ export function createProviderCalls(deps: ProviderCallsDeps): ProviderCalls {
     const end = entry.life.beginCall()
     return (succeeded) => {
       end(succeeded)
+      if (!succeeded) elsewhere?.doubt(entry)
       stopWhenUnused(entry)
     }
   }
@@ -184,10 +224,10 @@ export function createProviderCalls(deps: ProviderCallsDeps): ProviderCalls {
     async enter(id, signal, { start: mayStart = true } = {}) {
       const entry = find(id)
       if (!entry) throw notRunning(id, 'removed')
-      if (mayStart && startsWithCall(entry)) await startOnDemand(entry, signal)
-      assertRuns(entry)
-      const endpoint = entry.body.endpoint()
-      const ended = entry.life.runSignal()
+      const refreshing = refresh(entry, signal)
+      if (refreshing) await refreshing
+      if (mayStart && startsWithCall(entry) && !elsewhere?.find(entry)) await startOnDemand(entry, signal)
+      const { endpoint, ended } = reach(entry)
       if (endpoint === undefined || !ended) throw notRunning(id, entry.life.snapshot().model.state)
       checkAddress(endpoint)
       return { endpoint, ended, leave: begin(entry) }
@@ -199,6 +239,8 @@ export function createProviderCalls(deps: ProviderCallsDeps): ProviderCalls {
     hindrance(id) {
       const entry = find(id)
       if (!entry) return undefined
+      const other = elsewhere?.find(entry)
+      if (other) return hindranceElsewhere(other)
       const { model } = entry.life.snapshot()
       const { state } = model
       if (state === 'running') return undefined
@@ -209,7 +251,8 @@ export function createProviderCalls(deps: ProviderCallsDeps): ProviderCalls {
       const advice = will ?? (startsByItself ? 'it will run by itself' : `start it: polyphony services start ${id}`)
       return { message: `the service "${id}" is ${state} in this process; ${advice}`, startsByItself }
     },
-    assertRuns,
+    refresh,
+    reach,
     begin,
     changed(id, before, model) {
       const entry = find(id)
@@ -237,16 +280,6 @@ const STARTS = {
   demand: 'the first call starts it',
   manual: undefined,
 } as const satisfies Record<ServiceEntry['definition']['start'], string | undefined>
-
-/** Whether nothing of the service runs and nothing will by itself. */
-const isAtRest = ({ state }: MachineModel): boolean => state === 'idle' || state === 'failed'
-
-/** A service that stops in order to start again comes back like one that failed. */
-function returnsByItself(model: MachineModel): boolean {
-  const { state, next } = model
-  if (state === 'stopping') return next !== 'idle'
-  return !isAtRest(model)
-}
 
 function notRunning(id: string, state: string, cause?: unknown): OrchestratorError {
   // Users read this error. The message of a failed start names folders and processes; the report has it.

@@ -1,5 +1,4 @@
 import type { Clock } from '../async/clock.ts'
-import { findSuggestion, quoted, withSuggestion } from '../domain/definition/suggestion.ts'
 import type { NewEvent } from '../domain/event.ts'
 import type { ServiceFigures } from '../domain/services/service-figures.ts'
 import { type ServiceDefinition, serviceSchema } from '../domain/services/service-schema.ts'
@@ -7,9 +6,11 @@ import { OrchestratorError } from '../errors/orchestrator-error.ts'
 import type { BodyDeps } from './bodies.ts'
 import { createEntryCalls } from './calls/entry-calls.ts'
 import type { CallService } from './calls/service-calls.ts'
+import { createElsewhere, type SharedServices } from './elsewhere/elsewhere.ts'
 import { createEntries, type EntriesDeps } from './entries.ts'
 import { createLeftRuns } from './left-runs.ts'
-import { serviceInvalid } from './problems.ts'
+import { isAtRest } from './machine/returning.ts'
+import { serviceExists, serviceInvalid, serviceNotFound } from './problems.ts'
 import { type AllowedPrograms, assertAllowedProgram } from './process/allowed-programs.ts'
 import { createProviderCalls, type ProviderCalls } from './provider-calls.ts'
 import { reloadServices } from './reload.ts'
@@ -40,6 +41,8 @@ export interface ServiceRegistryDeps extends Omit<BodyDeps, 'contextOf' | 'findL
   readonly onProviderRemoved?: (id: string) => void
   /** Waits for the rates of the provider of a service, which hold for steps as well. */
   readonly enterRates?: (id: string, signal: AbortSignal) => Promise<() => void>
+  /** Where processes learn of the services of others; absent where no other one shares the database. */
+  readonly shared?: SharedServices
   /** Default: every program that the operator names. */
   readonly allowExecutables?: AllowedPrograms
   /** Whether services take slots that run nothing here: remote ones, and those of this process without code. */
@@ -74,14 +77,12 @@ export function createServices(deps: ServiceRegistryDeps): ServicesWithCalls {
 
   const get = (id: string): ServiceEntry => {
     const entry = entries.get(id)
-    if (entry) return entry
-    const name = String(id)
-    const suggestion = findSuggestion(name, entries.keys())
-    throw new OrchestratorError('SERVICE_NOT_FOUND', withSuggestion(`no service has the id ${quoted(name)}`, suggestion), {
-      details: { service: id, ...(suggestion !== undefined && { suggestion }) },
-    })
+    if (!entry) throw serviceNotFound(id, entries.keys())
+    return entry
   }
-  const report = (id: string) => toReport(get(id), monotonicNow(), clock.now())
+  const shares = { entries: () => entries.values(), checkAddress: deps.rule.check, now: clock.now, monotonicNow }
+  const elsewhere = deps.shared && createElsewhere({ ...deps.shared, ...shares })
+  const report = (id: string) => toReport(get(id), monotonicNow(), clock.now(), elsewhere?.find(get(id)))
 
   const leftRuns = createLeftRuns({
     driver: deps.drivers.process,
@@ -102,7 +103,7 @@ export function createServices(deps: ServiceRegistryDeps): ServicesWithCalls {
   /** Starts a service for which no one waits. A failure that no state shows is an event of its own. */
   function begin(id: string): void {
     services.start(id).catch((error: unknown) => {
-      if (!closing && entries.has(id) && report(id).lastError === undefined) events.failed(id, error)
+      if (!closing && entries.has(id) && entries.get(id)?.life.snapshot().model.lastError === undefined) events.failed(id, error)
     })
   }
 
@@ -122,8 +123,7 @@ export function createServices(deps: ServiceRegistryDeps): ServicesWithCalls {
     const needed = findNeeded(get(id), (other) => entries.get(other))
     assertFits(id, needed, defaults.maxConcurrent)
     for (const { id: other, life } of needed) {
-      const { state } = life.snapshot().model
-      if (other !== id && (state === 'idle' || state === 'failed')) life.start().catch(() => undefined)
+      if (other !== id && isAtRest(life.snapshot().model)) life.start().catch(() => undefined)
     }
   }
 
@@ -133,6 +133,7 @@ export function createServices(deps: ServiceRegistryDeps): ServicesWithCalls {
     stop: (id) => services.stop(id),
     isNeeded: (id) => isNeeded(id, entries.values()),
     checkAddress: deps.rule.check,
+    ...(elsewhere && { elsewhere }),
     clock,
     monotonicNow,
   })
@@ -155,7 +156,9 @@ export function createServices(deps: ServiceRegistryDeps): ServicesWithCalls {
     onChange(id, before, model) {
       events.changed(id, before, model)
       providerCalls.changed(id, before, model)
-      if (before.state !== model.state) dependencies.changed()
+      if (before.state === model.state) return
+      dependencies.changed()
+      elsewhere?.changed(id)
     },
     onLimit: events.limited,
   })
@@ -174,16 +177,14 @@ export function createServices(deps: ServiceRegistryDeps): ServicesWithCalls {
       if (handlers && definition.executable) {
         throw new OrchestratorError('SERVICE_INVALID', `expected handlers or executable for "${definition.id}", found both`)
       }
-      if (entries.has(definition.id)) {
-        const message = `a service has the id "${definition.id}" already`
-        throw new OrchestratorError('SERVICE_EXISTS', message, { details: { service: definition.id } })
-      }
+      if (entries.has(definition.id)) throw serviceExists(definition.id, `a service has the id "${definition.id}" already`)
       assertAllowedProgram(definition, deps.allowExecutables ?? false)
       const entry = createEntry(definition, handlers, runsBefore)
       if (definition.provider) deps.onProvider?.(definition)
       entries.set(definition.id, entry)
       events.registered(definition)
       if (entry.body.driver === 'process') leftRuns.registered(definition.id)
+      await elsewhere?.registered(entry)
       return report(definition.id)
     },
     async start(id, options) {
@@ -208,8 +209,7 @@ export function createServices(deps: ServiceRegistryDeps): ServicesWithCalls {
       const { body, life, definition } = get(id)
       const { run } = life.snapshot().model
       if (run !== undefined && body.driver !== 'remote') {
-        const message = `expected "${id}" to be stopped before it is removed`
-        throw new OrchestratorError('SERVICE_EXISTS', message, { details: { service: id } })
+        throw serviceExists(id, `expected "${id}" to be stopped before it is removed`)
       }
       // Before anything is waited for: a start in between would run on without a name.
       entries.delete(id)
@@ -270,8 +270,9 @@ export function createServices(deps: ServiceRegistryDeps): ServicesWithCalls {
       const reloading = lastReload.then(async () => {
         assertOpen()
         const { services: found, problems } = await deps.readFiles()
+        const stateOf = (id: string) => get(id).life.snapshot().model.state
         const definitionOf = (id: string) => entries.get(id)?.definition
-        return reloadServices({ services, begin, fromFiles, definitionOf, found, problems })
+        return reloadServices({ services, begin, fromFiles, stateOf, definitionOf, found, problems })
       })
       lastReload = reloading.catch(() => undefined)
       return reloading
@@ -287,6 +288,7 @@ export function createServices(deps: ServiceRegistryDeps): ServicesWithCalls {
         await Promise.allSettled([...all.map((entry) => end(entry)), leftRuns.close()])
         // Those whose runs were found until then.
         await Promise.allSettled(all.map((entry) => end(entry)))
+        await elsewhere?.close()
         await deps.drivers.process?.close()
       })()
       return closing

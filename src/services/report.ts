@@ -1,9 +1,18 @@
 import type { ServiceFigures } from '../domain/services/service-figures.ts'
+import type { RunElsewhere } from './elsewhere/run-elsewhere.ts'
 import type { ServiceReport } from './service.ts'
 import type { ServiceEntry } from './service-entry.ts'
 
-/** What is known of a service, from memory. `monotonicMs` and `nowMs` are the same instant on both clocks. */
-export function toReport({ id, definition, body, life }: ServiceEntry, monotonicMs: number, nowMs: number): ServiceReport {
+/**
+ * What is known of a service, from memory. `monotonicMs` and `nowMs` are the same instant on both clocks. `other`: its
+ * run in another process, if it has one.
+ */
+export function toReport(
+  { id, definition, body, life }: ServiceEntry,
+  monotonicMs: number,
+  nowMs: number,
+  other?: RunElsewhere,
+): ServiceReport {
   const { model, since, run, usage, probe, inFlight } = life.snapshot()
   const { state, health, attempt, restarts, nextStartAtMs, lastExit, lastError } = model
   const endpoint = body.endpoint()
@@ -26,7 +35,15 @@ export function toReport({ id, definition, body, life }: ServiceEntry, monotonic
     ...(probe && { probe }),
     ...(endpoint !== undefined && { endpoint }),
     ...(definition.metadata && { metadata: definition.metadata }),
+    ...(other && elsewhereOf(other)),
   }
+}
+
+/** The state of a run that another process supervises; of one that may not be called only why. */
+function elsewhereOf({ state, since, address, host, ownerId, refused }: RunElsewhere): Partial<ServiceReport> {
+  const elsewhere = { host, ownerId, address }
+  if (refused) return { elsewhere, lastError: { code: refused.code, message: refused.message } }
+  return { elsewhere, state, since, endpoint: address }
 }
 
 export function toFigures({ id, life }: Pick<ServiceEntry, 'id' | 'life'>): ServiceFigures {

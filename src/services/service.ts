@@ -33,6 +33,8 @@ export interface ServiceReport {
   /** Calls of flows and of `call` that have not ended. */
   readonly inFlight: number
   readonly endpoint?: string
+  /** Present while only another process runs the service and advertises it: `state` and `since` are those it states. */
+  readonly elsewhere?: { readonly host: string; readonly ownerId: string; readonly address: string }
   readonly metadata?: Readonly<Record<string, unknown>>
 }
 

@@ -15,6 +15,7 @@ import { describeProviderRates } from './repository-provider-rates.ts'
 import { describeQueue } from './repository-queue.ts'
 import { describeRequestCounts } from './repository-request-counts.ts'
 import { describeResults } from './repository-results.ts'
+import { describeServices } from './repository-services.ts'
 import { describeTurns } from './repository-turns.ts'
 import { describeUpdates } from './repository-updates.ts'
 import { describeUsage } from './repository-usage.ts'
@@ -63,6 +64,7 @@ export function describeRepository(name: string, open: () => Promise<OpenedStore
     describeProviderRates(() => store)
     describeRequestCounts(() => store)
     describeEvents(() => store)
+    describeServices(() => store)
 
     test('keeps everything when it is closed and opened again', async (context) => {
       if (!opened.reopen) return context.skip('nothing survives the process in this store')

@@ -7,6 +7,7 @@ import type { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
 import { createServiceCalls } from '../../src/services/calls/service-calls.ts'
 import { createInProcessDriver } from '../../src/services/drivers/in-process.ts'
 import { createRemoteDriver } from '../../src/services/drivers/remote.ts'
+import type { SharedServices } from '../../src/services/elsewhere/elsewhere.ts'
 import { createAddressRule } from '../../src/services/network/address-rule.ts'
 import { createPinnedRequest, type PinnedRequest } from '../../src/services/network/pinned-request.ts'
 import type { ProcessDriver } from '../../src/services/process-driver.ts'
@@ -18,6 +19,8 @@ export interface ServiceWorldOptions {
   /** Called with the outcome of every probe over HTTP. */
   readonly onProbe?: (ok: boolean) => void
   readonly settings?: Parameters<typeof servicesSettingsSchema.parse>[0]
+  /** What other processes run; default: there are none. */
+  readonly shared?: SharedServices
   readonly files?: { readonly services: readonly ServiceDefinition[]; readonly problems: readonly OrchestratorError[] }
 }
 
@@ -32,6 +35,7 @@ const QUICK = {
 export function openServiceWorld({
   process: programs,
   onProbe,
+  shared,
   settings = {},
   files = { services: [], problems: [] },
 }: ServiceWorldOptions = {}) {
@@ -67,6 +71,7 @@ export function openServiceWorld({
     inheritedEnvironment: {},
     ownEnvironment: {},
     publish,
+    ...(shared && { shared }),
     allowExecutables: parsed.allowExecutables,
     readFiles: async () => files,
     clock: systemClock,

@@ -34,6 +34,7 @@ export function printService({ print }: Terminal, service: ReportedService): voi
     ['health', service.health],
     ...(probe ? [['probe', `${probe.ok ? 'good' : 'bad'}: ${probe.detail}, ${Math.round(probe.ms)} ms`]] : []),
     ...(service.endpoint === undefined ? [] : [['endpoint', service.endpoint]]),
+    ...(service.elsewhere ? [['runs on', `${service.elsewhere.host}, in the process ${service.elsewhere.ownerId}`]] : []),
     ...(process
       ? [['process', `pid ${process.pid} since ${process.startedAt.toISOString()}${service.adopted ? ', adopted' : ''}`]]
       : []),

@@ -2,16 +2,17 @@ import { createModels, type SharedRatesOptions } from '../create-models.ts'
 import type { LoadedConfig } from '../operations/load-functions.ts'
 import { createLazyServices, type ServicesDeps } from './create-services.ts'
 
-type AnsweringOptions = Omit<SharedRatesOptions, 'serviceCalls'> & Pick<ServicesDeps, 'publish' | 'warn'>
+type AnsweringOptions = Omit<SharedRatesOptions, 'serviceCalls'> & Pick<ServicesDeps, 'publish' | 'warn' | 'shared'>
 
 /** Everything that answers steps: the providers, and the services, some of which stand behind a provider. */
-export function createAnswering(config: LoadedConfig, { publish, ...options }: AnsweringOptions) {
+export function createAnswering(config: LoadedConfig, { publish, shared, ...options }: AnsweringOptions) {
   const models = createModels(config, { ...options, serviceCalls: () => services.get().providerCalls })
   const services = createLazyServices({
     config,
     publish,
     warn: options.warn,
     backing: models.backing,
+    ...(shared && { shared }),
     enterRates: models.enterRates,
   })
   return {

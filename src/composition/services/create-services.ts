@@ -10,6 +10,7 @@ import { createServiceCalls } from '../../services/calls/service-calls.ts'
 import { createInProcessDriver } from '../../services/drivers/in-process.ts'
 import { createProcessDriver } from '../../services/drivers/process.ts'
 import { createRemoteDriver } from '../../services/drivers/remote.ts'
+import type { SharedServices } from '../../services/elsewhere/elsewhere.ts'
 import { createAddressRule } from '../../services/network/address-rule.ts'
 import { createPinnedRequest } from '../../services/network/pinned-request.ts'
 import type { ProcessDriver } from '../../services/process-driver.ts'
@@ -23,6 +24,8 @@ export interface ServicesDeps {
   readonly warn: (message: string, facts?: Readonly<Record<string, unknown>>) => void
   /** Makes providers of services. */
   readonly backing?: Pick<BackingServices, 'add' | 'remove'>
+  /** What the processes of the database share about services; absent where no other one shares it. */
+  readonly shared?: SharedServices
   /** Waits for the rates of the provider of a service. */
   readonly enterRates?: (id: string, signal: AbortSignal) => Promise<() => void>
 }
@@ -69,6 +72,7 @@ function build({
   publish: store,
   warn,
   backing,
+  shared,
   enterRates,
   countsAll = false,
 }: BuildOptions): ServicesWithCalls {
@@ -97,6 +101,7 @@ function build({
     publish,
     countsAll,
     allowExecutables: settings.allowExecutables,
+    ...(shared && { shared }),
     ...(enterRates && { enterRates }),
     ...(backing && { onProvider: backing.add, onProviderRemoved: backing.remove }),
     readFiles: async () => {

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { expectation } from '../definition/problems.ts'
-import { placeholdersOf, unknownPlaceholders } from './placeholders.ts'
+import { fillPlaceholders, placeholdersOf, unknownPlaceholders } from './placeholders.ts'
 import { SERVICE_CONFIG_SCHEMAS } from './service-config.ts'
 import { SERVICE_TYPES, type ServiceType } from './service-definition.ts'
 import { serviceProviderSchema } from './service-provider.ts'
@@ -23,6 +23,14 @@ const filled = z.string().superRefine((text, context) => {
 const httpAddress = filled.refine(
   (text) => /^https?:\/\/[^\s]+$/i.test(text) || text.startsWith('{{endpoint}}'),
   'expected an address that begins with http:// or https://',
+)
+
+const isOrigin = (text: string): boolean => /^https?:\/\/[^\s/?#@{}]+\/?$/i.test(text) && URL.canParse(text)
+
+/** Scheme, host and port; the path is that of the endpoint. */
+const advertisedAddress = filled.refine(
+  (text) => isOrigin(fillPlaceholders(text, { id: 'a', port: 1 })),
+  'expected http://host:port, which other machines reach, without a path',
 )
 
 export const serviceIdSchema = z
@@ -139,6 +147,8 @@ export const serviceSchema = z
     port: z.union([z.number().int().min(1).max(65_535), z.literal('auto')]).optional(),
     /** Address under which the service is called. */
     endpoint: httpAddress.optional(),
+    /** `http://host:port` under which processes on other machines reach the service; its path is that of `endpoint`. */
+    advertise: advertisedAddress.optional(),
     health: healthSchema.optional(),
     /** The service is ready when a line of its output contains this text. */
     ready: z.strictObject({ logLine: z.string().min(1).max(1_000) }).optional(),
@@ -181,6 +191,9 @@ export const serviceSchema = z
     if (service.provider !== undefined && service.endpoint === undefined) {
       context.addIssue({ code: 'custom', path: ['provider'], message: 'expected only together with endpoint' })
     }
+    if (service.advertise !== undefined && service.endpoint === undefined) {
+      context.addIssue({ code: 'custom', path: ['advertise'], message: 'expected only together with endpoint' })
+    }
     if (service.idleStopMs !== undefined && service.start !== 'demand') {
       context.addIssue({ code: 'custom', path: ['idleStopMs'], message: 'expected only together with start: demand' })
     }
@@ -221,12 +234,13 @@ interface FilledText {
 }
 
 /** The texts whose placeholders are filled when the service starts. */
-function filledTexts({ executable = [], environment, endpoint, health }: FilledValues): readonly FilledText[] {
+function filledTexts({ executable = [], environment, endpoint, advertise, health }: FilledValues): readonly FilledText[] {
   const one = (path: FilledText['path'], text: string | undefined) => (text === undefined ? [] : [{ path, text }])
   return [
     ...executable.flatMap((text, index) => one(['executable', index], text)),
     ...Object.entries(environment).flatMap(([name, text]) => one(['environment', name], text)),
     ...one(['endpoint'], endpoint),
+    ...one(['advertise'], advertise),
     ...one(['health', 'url'], health?.url),
     ...one(['health', 'tcp'], health?.tcp),
   ]
@@ -236,6 +250,7 @@ interface FilledValues {
   readonly executable?: readonly string[] | undefined
   readonly environment: Readonly<Record<string, string>>
   readonly endpoint?: string | undefined
+  readonly advertise?: string | undefined
   readonly health?: { readonly url?: string | undefined; readonly tcp?: string | undefined } | undefined
 }
 

@@ -41,6 +41,7 @@ import {
   type UpdateBatchRow,
 } from '../columns/flow-columns.ts'
 import { INTENT_COLUMNS, type IntentRow } from '../columns/intent-columns.ts'
+import { SERVICE_COLUMNS, type ServiceRow } from '../columns/service-columns.ts'
 import {
   BUDGET_RESERVATION_COLUMNS,
   BUDGET_USAGE_COLUMNS,
@@ -189,4 +190,5 @@ export const ENTITIES = [
     by_user: ['userId', 'seq'],
     by_age: ['timestamp'],
   }),
+  createEntity<ServiceRow>('PolyphonyService', 'polyphony_services', SERVICE_COLUMNS),
 ]

@@ -7,6 +7,7 @@ import { createJournal, createSequence } from './journal/journal.ts'
 import { type DatabaseLocation, openMigrated } from './open-database.ts'
 import { createQueueRepository } from './queue/queue-repository.ts'
 import { createWaitRepository } from './queue/wait-repository.ts'
+import { createServiceRepository } from './services/service-repository.ts'
 import { createBudgetRepository } from './spending/budget-repository.ts'
 import { createProviderRateRepository } from './spending/provider-rate-repository.ts'
 import { createRequestCountRepository } from './spending/request-count-repository.ts'
@@ -78,6 +79,7 @@ export async function createTypeormStore(options: TypeormStoreOptions): Promise<
     events: createEventRepository(pool),
     providerRates: createProviderRateRepository(pool),
     requestCounts: createRequestCountRepository(pool),
+    services: createServiceRepository(pool),
     expectClose: journal.expectClose,
     async close() {
       await journal.close()

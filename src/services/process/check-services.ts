@@ -4,6 +4,7 @@ import { serviceFilesInvalid } from '../../config/services/service-file.ts'
 import { adviceFor, findOnlyWriter, readServiceFiles } from '../../config/services/service-files.ts'
 import type { ServiceDefinition } from '../../domain/services/service-schema.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
+import { remoteAdvertised } from '../problems.ts'
 import { type AllowedPrograms, assertAllowedProgram } from './allowed-programs.ts'
 import { checkStart } from './executable.ts'
 
@@ -40,6 +41,9 @@ async function checkService(
     const start = await tryStart(service, executable, allowed)
     if ('failure' in start) findings.push({ service: id, ok: false, message: start.failure })
     else for (const found of await findWritable(start.program)) warn(found)
+  }
+  if (!executable && service.advertise !== undefined) {
+    findings.push({ service: id, ok: false, message: remoteAdvertised(id).message })
   }
   if (limits.cpu !== undefined) warn(`cpu ${limits.cpu}%: not enforced, the program runs with a lower priority`)
   if (limits.memory !== undefined && process.platform !== 'linux')

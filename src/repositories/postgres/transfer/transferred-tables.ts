@@ -101,6 +101,7 @@ export const TABLES_LEFT_OUT: Readonly<Record<string, string>> = {
   polyphony_provider_slots: 'calls of the source hold them',
   polyphony_request_counts: 'they count requests of the last minute',
   polyphony_events: 'the log has numbers of its own in each database, and its readers continue after them',
+  polyphony_services: 'the processes that run them are those of the source; they run nothing at the destination',
   polyphony_schedules: 'the destination continues with the next instant of its own configuration',
 }
 
