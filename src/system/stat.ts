@@ -21,7 +21,7 @@ const buffer = Buffer.allocUnsafe(4_096)
 function readSmall(path: string): string {
   const fd = openSync(path, 'r')
   try {
-    return buffer.latin1Slice(0, readSync(fd, buffer, 0, buffer.length, null))
+    return buffer.toString('latin1', 0, readSync(fd, buffer, 0, buffer.length, null))
   } finally {
     closeSync(fd)
   }
