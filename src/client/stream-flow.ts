@@ -80,7 +80,7 @@ export interface StreamPlan<Item extends { readonly seq: number }> {
    * Called before every connection with the number of the last item, and whether the stream has had a connection.
    * Resolves with the number after which the stream begins or continues.
    */
-  readonly join?: (seq: number, hasBegun: boolean, signal: AbortSignal) => Promise<number>
+  readonly join?: (seq: number, isJoined: boolean, signal: AbortSignal) => Promise<number>
   /** The item of an event, if it is one. */
   readonly read: (event: ServerSentEvent) => Item | undefined
 }
@@ -103,7 +103,7 @@ export async function* streamWithReconnects<Item extends { readonly seq: number 
   } = options
   let seq = options.afterSeq ?? 0
   let failures = 0
-  let hasBegun = false
+  let isJoined = false
   let streamProblem: PolyphonyError | undefined
   // A token that expires during a stream may have a valid successor. A token that is rejected at once has none.
   const mayReconnect = (error: unknown): error is PolyphonyError =>
@@ -112,8 +112,8 @@ export async function* streamWithReconnects<Item extends { readonly seq: number 
   while (!signal.aborted) {
     let failure = networkError(plan.endedEarly)
     try {
-      if (plan.join) seq = await plan.join(seq, hasBegun, signal)
-      hasBegun = true
+      if (plan.join) seq = await plan.join(seq, isJoined, signal)
+      isJoined = true
       const connection = {
         path: plan.path,
         query: plan.query,
