@@ -35,9 +35,10 @@ export const createEventLog = (transport: Transport) => {
     list,
     /**
      * Yields events as they are published, over as many connections as needed. Those of the log come in order and
-     * once, also when a connection is lost; updates of flows (`seq` 0) of that time are missing. If the server then has
-     * another log, with fewer events, they come from its beginning. Without `afterSeq` it begins with the first event
-     * after the call. Throws unrecoverable errors such as UNAUTHENTICATED.
+     * once, also when a connection is lost; updates of flows (`seq` 0) of that time are missing. If the server
+     * then has another log, with fewer events, they come from its beginning. Without `afterSeq`, and with one
+     * above the newest number, it begins with the first event after the call. Throws unrecoverable errors such as
+     * UNAUTHENTICATED.
      */
     follow: (options: EventStreamOptions = {}): AsyncIterableIterator<LogEvent> => streamEvents(transport, list, options),
   }
@@ -55,10 +56,13 @@ function streamEvents(
     endedEarly: 'The stream of events ended',
     isOver: () => false,
     // A log with a lower newest number is another one, such as that of a server with a new database in memory.
-    async rejoin(afterSeq, signal) {
+    async join(afterSeq, isJoined, signal) {
+      if (!isJoined && (options.afterSeq ?? 0) === 0) return afterSeq
       const call = { method: 'GET', path: ['events'], query: { afterSeq, limit: 1 }, once: true } as const
       const { lastSeq } = await transport.send(call, { signal, headers, timeoutMs: idleTimeoutMs }, asJson<LogEventList>)
-      return lastSeq < afterSeq ? 0 : afterSeq
+      if (lastSeq >= afterSeq) return afterSeq
+      // Before the first event the number is that of the caller, and means from now on.
+      return isJoined ? 0 : lastSeq
     },
     read({ data }) {
       const found = parseOrUndefined(data)

@@ -77,10 +77,10 @@ export interface StreamPlan<Item extends { readonly seq: number }> {
   /** Whether the stream is complete with this event. */
   readonly isOver: (event: ServerSentEvent) => boolean
   /**
-   * Called before every further connection with the number of the last item. Resolves with the number after which the
-   * stream continues.
+   * Called before every connection with the number of the last item, and whether the stream has had a connection.
+   * Resolves with the number after which the stream begins or continues.
    */
-  readonly rejoin?: (seq: number, signal: AbortSignal) => Promise<number>
+  readonly join?: (seq: number, isJoined: boolean, signal: AbortSignal) => Promise<number>
   /** The item of an event, if it is one. */
   readonly read: (event: ServerSentEvent) => Item | undefined
 }
@@ -103,6 +103,7 @@ export async function* streamWithReconnects<Item extends { readonly seq: number 
   } = options
   let seq = options.afterSeq ?? 0
   let failures = 0
+  let isJoined = false
   let streamProblem: PolyphonyError | undefined
   // A token that expires during a stream may have a valid successor. A token that is rejected at once has none.
   const mayReconnect = (error: unknown): error is PolyphonyError =>
@@ -111,7 +112,8 @@ export async function* streamWithReconnects<Item extends { readonly seq: number 
   while (!signal.aborted) {
     let failure = networkError(plan.endedEarly)
     try {
-      if (failures > 0 && plan.rejoin) seq = await plan.rejoin(seq, signal)
+      if (plan.join) seq = await plan.join(seq, isJoined, signal)
+      isJoined = true
       const connection = {
         path: plan.path,
         query: plan.query,

@@ -6,7 +6,7 @@ import type { ServiceEntry } from './service-entry.ts'
 type Adopted = Extract<LeftRun, { readonly outcome: 'adopted' }>
 
 export interface LeftRunsDeps {
-  readonly driver: Pick<ProcessDriver, 'adopt' | 'findLiving'> | undefined
+  readonly driver: Pick<ProcessDriver, 'adopt' | 'findLiving' | 'supervise'> | undefined
   readonly find: (id: string) => ServiceEntry | undefined
   /** What became of a run. */
   readonly onFound: (left: LeftRun) => void
@@ -81,9 +81,19 @@ export function createLeftRuns({ driver, find, onFound, onUnclaimed, onContinued
     if (adopted.has(id) && !stopped.has(id)) onContinued(id)
   }
 
+  /** What lives may belong to another supervisor, which watches it. Makes this process no supervisor without need. */
+  async function maySupervise(): Promise<boolean> {
+    if (isSupervisor) return true
+    if (((await driver?.findLiving()) ?? []).length === 0) return false
+    await driver?.supervise().then(() => {
+      isSupervisor = true
+    }, ignoreOther)
+    return isSupervisor
+  }
+
   /** Decides about the runs of all services that are registered, and reports the others. */
   async function takeOverAll(): Promise<void> {
-    if (areAllDecided || isClosed) return
+    if (areAllDecided || isClosed || !(await maySupervise())) return
     for (const run of (await driver?.findLiving()) ?? []) {
       if (areAllDecided || isClosed) return
       if (find(run.id)) await takeOver(run.id)
@@ -140,9 +150,7 @@ export function createLeftRuns({ driver, find, onFound, onUnclaimed, onContinued
      */
     async endAll(): Promise<readonly string[]> {
       if (((await driver?.findLiving()) ?? []).length === 0) return []
-      await decide().catch((error: unknown) => {
-        if (!OrchestratorError.is(error) || error.code !== 'SERVICES_OWNED_ELSEWHERE') throw error
-      })
+      await decide().catch(ignoreOther)
       return []
     },
     /** The run of a service that its next start continues; `undefined` without one, and after the first call. */
@@ -158,4 +166,9 @@ export function createLeftRuns({ driver, find, onFound, onUnclaimed, onContinued
       await last
     },
   }
+}
+
+/** Rethrows all but the error of a folder that another process supervises. */
+function ignoreOther(error: unknown): void {
+  if (!OrchestratorError.is(error) || error.code !== 'SERVICES_OWNED_ELSEWHERE') throw error
 }

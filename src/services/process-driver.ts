@@ -31,6 +31,8 @@ export type AdoptionTerms = Pick<ServiceProcess, 'orphans' | 'definitionHash' | 
 /** Starts programs of this machine and continues those that outlived their supervisor. One per folder and machine. */
 export interface ProcessDriver extends ServiceDriver<ServiceProcess> {
   readonly kind: 'process'
+  /** Makes this process the supervisor of the folder. Rejects as `adopt` does, and decides about no run. */
+  supervise(): Promise<void>
   /**
    * Ends or continues the runs of an earlier supervisor, that of one service with `only`. Must not be called again
    * before it has settled. `findTerms` returns what the present definition of a service says, `undefined` for a service

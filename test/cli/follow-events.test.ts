@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import { readAcrossServers } from '../../src/cli/control/follow-events.ts'
 import { createServerEvents, type GetFromServer } from '../../src/cli/control/server-events.ts'
 import { OrchestratorError } from '../../src/errors/orchestrator-error.ts'
@@ -104,6 +104,24 @@ test('waits grow while no server answers, up to their limit, and then the last e
   const { read, delays } = follow([{ newest: 0, frames: '' }, ...Array.from({ length: 9 }, () => undefined)], 6)
   expect(await rejection(read())).toMatchObject({ code: 'SERVER_NOT_RUNNING', message: 'no server runs' })
   expect(delays).toEqual([1, 2, 4, 4, 4, 4])
+})
+
+test('a connection without an event or a heartbeat has failed, however long it lasted, and a sign of life counts from there', async () => {
+  let now = 0
+  const clock = vi.spyOn(performance, 'now').mockImplementation(() => {
+    now += 600_000
+    return now
+  })
+  onTestFinished(() => clock.mockRestore())
+  const silent = Array.from({ length: 9 }, () => ({ newest: 0, frames: '' }))
+  const hanging = follow(silent, 2)
+  expect(await rejection(hanging.read())).toMatchObject({ code: 'SERVER_NOT_RUNNING' })
+  expect(hanging.delays).toEqual([1, 2])
+  for (const frames of [': ping\n\n', frame(0, 'flow_start')]) {
+    const alive = follow([...silent.slice(0, 2), { newest: 0, frames }, ...silent], 2)
+    expect(await rejection(alive.read())).toMatchObject({ code: 'SERVER_NOT_RUNNING' })
+    expect(alive.delays).toEqual([1, 2, 1, 2])
+  }
 })
 
 test('an error of the server that waiting cannot mend is thrown, and events may have the types of frames', async () => {

@@ -288,3 +288,14 @@ test('events of a server with another log are followed from its beginning', { ti
   }
   expect(seen).toEqual(['5 order_paid', '1 order_sent', '2 order_last'])
 })
+
+test('a number above the newest one counts as the newest: the events from then on are followed', async () => {
+  const server = await runServer()
+  const client = clientOf(server)
+  const publish = () => client.events.publish({ type: 'order_paid', data: null })
+  await publish()
+  const next = client.events.follow({ type: 'order_*', afterSeq: 900 }).next()
+  await until(() => server.polyphony.events.stats().handlers === 1)
+  await publish()
+  expect(await next).toMatchObject({ value: { seq: 2 } })
+})

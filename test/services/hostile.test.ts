@@ -166,6 +166,7 @@ test('what became of the runs of an earlier supervisor is told, and only what is
   const refuse = () => Promise.reject(new Error('no program'))
   const driver: ProcessDriver = {
     kind: 'process',
+    supervise: async () => undefined,
     adopt: async () => left,
     findLiving: async () => [],
     start: refuse,

@@ -88,6 +88,28 @@ test('while a file cannot be used no run is ended for want of its service; the n
   expect(await pidsOf()).toEqual([])
 })
 
+test('where no file can be used, the runs of another supervisor are not reported, and those of a dead one are', async () => {
+  const files = { services: [], problems: [new OrchestratorError('SERVICE_INVALID', 'a.yaml, line 1: expected a mapping')] }
+  const owner = openServiceWorld({ process: world.openDriver() })
+  await owner.services.register(definitionOf('a'))
+  await owner.services.start('a')
+  const beside = openServiceWorld({ process: world.openDriver(), files })
+  await beside.services.startAll()
+  expect(reportsOf(beside.events)).toEqual([])
+  await beside.services.close()
+  await owner.services.close()
+  const [old] = await leave('old')
+  const later = openServiceWorld({ process: world.openDriver(), files })
+  await later.services.startAll()
+  expect(reportsOf(later.events)).toEqual([{ service: 'old', outcome: 'unclaimed', pids: expect.arrayContaining([old]) }])
+  await later.services.close()
+  expect(await pidsOf()).toEqual([old])
+  const last = openServiceWorld({ process: world.openDriver() })
+  await last.services.startAll()
+  await last.services.close()
+  expect(await pidsOf()).toEqual([])
+})
+
 /** Subject and data of what was reported about runs that were left. */
 const reportsOf = (events: ReturnType<typeof openServiceWorld>['events']) =>
   events.flatMap(({ type, subject, data }) =>

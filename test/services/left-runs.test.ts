@@ -34,6 +34,7 @@ function driverWithLeft(...ids: readonly string[]) {
   const driver: ProcessDriver = {
     kind: 'process',
     start: () => Promise.reject(new Error('expected no start')),
+    supervise: async () => undefined,
     async adopt(_findTerms, only) {
       await gate.opened
       return ids.filter((id) => !found.has(id) && (only === undefined || id === only)).map(adopted)

@@ -16,7 +16,7 @@ export interface AcrossServersOptions extends Pick<ServerEventQuery, 'types' | '
   /** Milliseconds before the second connection; each further wait is twice as long, up to `maxDelayMs`. */
   readonly baseDelayMs?: number
   readonly maxDelayMs?: number
-  /** Failures in a row after which the last one is thrown. */
+  /** Connections in a row without an event or a heartbeat after which the last error is thrown. */
   readonly maxFailures?: number
 }
 
@@ -37,23 +37,25 @@ export async function* readAcrossServers(options: AcrossServersOptions): AsyncGe
   /** Number of the last event that was read; undefined before the first connection. */
   let seq: number | undefined
   let failures = 0
+  // A connection on which nothing came has failed, however long it lasted.
+  const onAlive = () => {
+    failures = 0
+  }
   while (!signal.aborted) {
-    const [startMs, startSeq] = [performance.now(), seq]
     try {
       const events = connect()
       const newest = await events.newestSeq(seq, signal)
       if (seq !== undefined) onRejoined(newest >= seq)
       if (seq === undefined) seq = newest
       else if (newest < seq) seq = 0
-      for await (const event of events.stream({ types, correlationId, afterSeq: seq, signal, onGap })) {
+      for await (const event of events.stream({ types, correlationId, afterSeq: seq, signal, onGap, onAlive })) {
         if (event.seq !== 0 && event.seq <= seq) continue
         seq = Math.max(seq, event.seq)
         yield event
       }
     } catch (error) {
       if (signal.aborted) return
-      // A connection that lasted, or that gave events, was a good one.
-      failures = performance.now() - startMs > maxDelayMs || seq !== startSeq ? 1 : failures + 1
+      failures += 1
       if (seq === undefined || !isMendable(error) || failures > maxFailures) throw error
       const delayMs = Math.min(maxDelayMs, baseDelayMs * 2 ** (failures - 1))
       onLost(error, delayMs)

@@ -15,6 +15,8 @@ export interface ServerEventStreamQuery extends ServerEventQuery {
   readonly signal: AbortSignal
   /** Called when the server has dropped events, because they came faster than they were read. */
   readonly onGap: () => void
+  /** Called with everything that the server sends: events and heartbeats. */
+  readonly onAlive?: () => void
 }
 
 /** Events of a running server. */
@@ -71,11 +73,11 @@ export function createServerEvents(get: GetFromServer): ServerEvents {
       })
       return eventList.parse(list).lastSeq
     },
-    async *stream({ signal, onGap, afterSeq, ...query }) {
+    async *stream({ signal, onGap, onAlive, afterSeq, ...query }) {
       const { event } = await schemas()
       const parameters = toParameters(query, afterSeq === undefined ? {} : { afterSeq: String(afterSeq) })
       const response = await get(`/events?${parameters}`, { accept: 'text/event-stream', signal })
-      for await (const { type, data } of readFrames(response, signal)) {
+      for await (const { type, data } of readFrames(response, signal, onAlive)) {
         const value: unknown = JSON.parse(data)
         // Users choose the types of their events, so that one may have the type of a frame of the stream.
         const found = event.safeParse(value)
@@ -109,6 +111,7 @@ async function* readTexts({ body }: Response, signal: AbortSignal): AsyncGenerat
 async function* readFrames(
   response: Response,
   signal: AbortSignal,
+  onAlive: () => void = () => {},
 ): AsyncGenerator<{ readonly type: string; readonly data: string }, void> {
   let rest = ''
   for await (const text of readTexts(response, signal)) {
@@ -121,6 +124,8 @@ async function* readFrames(
           .find((line) => line.startsWith(`${name}: `))
           ?.slice(name.length + 2)
       const [type, data] = [fieldOf('event'), fieldOf('data')]
+      // A problem is the end of a connection, and no sign of life.
+      if (type !== 'problem') onAlive()
       if (type !== undefined && data !== undefined) yield { type, data }
     }
   }

@@ -6,6 +6,7 @@ import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { positionAt, sourceError } from '../source-error.ts'
 import { children, isStepAccess } from './cel-nodes.ts'
 import { registerMixedNumbers } from './cel-numbers.ts'
+import { jsonValues } from './json-values.ts'
 import { searchCost } from './search-cost.ts'
 
 /**
@@ -14,7 +15,7 @@ import { searchCost } from './search-cost.ts'
  */
 const CALLS: ReadonlySet<string> = new Set(['has', 'size', 'int', 'double', 'string', 'bool'])
 const METHODS: ReadonlySet<string> = new Set([
-  ...['contains', 'startsWith', 'endsWith', 'size', 'trim', 'lower', 'lowerAscii', 'upperAscii'],
+  ...['contains', 'startsWith', 'endsWith', 'size', 'trim', 'lower', 'lowerAscii', 'upperAscii', 'jsonValues'],
   ...['exists', 'exists_one', 'all', 'filter'],
 ])
 const LOOPS: ReadonlySet<string> = new Set(['exists', 'exists_one', 'all', 'filter'])
@@ -46,6 +47,7 @@ export function createCelEnvironment(): Environment {
     .registerVariable('metadata', 'map<string, dyn>')
     .registerVariable('history', 'list<map<string, string>>')
     .registerFunction(`string.${BOUNDED_CONTAINS}(string): bool`, containsBounded)
+    .registerFunction('string.jsonValues(string): list<dyn>', jsonValues)
     .registerFunction('string.lower(): string', (text: string) => text.toLowerCase())
   return registerMixedNumbers(cel)
 }

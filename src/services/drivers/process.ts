@@ -137,6 +137,9 @@ export function createProcessDriver(options: ProcessDriverOptions): ProcessDrive
   return {
     kind: 'process',
     start,
+    async supervise() {
+      await own()
+    },
     async adopt(findTerms, only) {
       await own()
       return Promise.all(

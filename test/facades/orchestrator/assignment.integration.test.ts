@@ -94,6 +94,35 @@ test('where the assignment names no registered agent, the load balancer chooses'
   }
 })
 
+test('tasks of an agent that lacks what the step needs go to one that has it, and those of the others stay with them', async () => {
+  const requests: ModelRequest[] = []
+  const orchestrator = await open(team(['a', 'd'], requests))
+  for (const id of ['e', 'f']) await orchestrator.registerAgent(agent(id, { capabilities: ['drawing'] }))
+  await orchestrator.registerAgent(agent('d'))
+  const steps = [STEPS[0], { id: 'work', type: 'execution', dependencies: ['assign'], needs: ['drawing'] }]
+  const { status, results } = await orchestrator.executeWorkflow({ id: 'w', steps } as typeof workflow)
+  expect([status, results.work]).toEqual(['completed', expect.stringMatching(/^work of [ef]$/)])
+  const mixed = await openOrchestrator({ alpha: team(['e', 'd'], requests) })
+  for (const id of ['e', 'f']) await mixed.registerAgent(agent(id, { capabilities: ['drawing'] }))
+  await mixed.registerAgent(agent('d'))
+  const both = await mixed.executeWorkflow({ id: 'w', steps } as typeof workflow)
+  expect([both.status, both.results.work]).toEqual(['completed', expect.stringMatching(/^work of [ef]\n\nwork of e$/)])
+  expect(
+    requests.some((request) => textOf(request).includes('to none of these agents, which do their own: [\\"e\\",\\"f\\"]')),
+  ).toBe(true)
+})
+
+test.each([
+  ['with spaces before the colon', '{"assignments" : [{"task" : "T1", "agent" : "c"}]}'],
+  ['with escapes, in a fence', 'Here it is:\n```json\n{"assignments": [{"agent":\n"\\u0063"}]}\n```\nDone.'],
+  ['as a list', '[{"task":"T1","agent":\t"c"}]'],
+])('an assignment is read as JSON: %s', async (_, text) => {
+  const orchestrator = await open((request: ModelRequest) =>
+    textOf(request).includes('You assign every task') ? text : `work of ${request.model}`,
+  )
+  expect((await orchestrator.executeWorkflow(workflow)).results.work).toBe('work of c')
+})
+
 test('an assignment chooses among 100 agents, and more are refused with what to do', async () => {
   const orchestrator = await openOrchestrator({ alpha: team(['agent-7', 'agent-99']) })
   for (let index = 0; index < 100; index++) await orchestrator.registerAgent(agent(`agent-${index}`))

@@ -91,35 +91,32 @@ function deployment(known: KnownParts, step: WorkflowStep) {
   }
 }
 
-/** The verdict is read as text, because a validation may answer in words, which approve nothing. */
-const approves = (id: string): string => `${says(id, 'approved', [true])} && !${says(id, 'approved', [false])}`
+/** A validation may answer in words, which approve nothing. */
+const approves = (id: string): string =>
+  `${valuesOf(id, 'approved')}.exists(v, v == true) && ${valuesOf(id, 'approved')}.all(v, v == true)`
+
+/** In a condition: the values of a field in the JSON of the output of a step, whatever text is around it. */
+const valuesOf = (flowId: string, field: string): string => `steps["${flowId}"].output.jsonValues(${JSON.stringify(field)})`
 
 /**
- * A condition: whether the JSON in the output of a step has a field with one of these values, with or without a space
- * before the value. One loop over the values, because a condition may hold few operators.
+ * An assignee does the step if an assignment names it. The part without an assignee runs if no assignee is named, and
+ * for the tasks of agents that are not registered or lack what the step needs.
  */
-function says(flowId: string, field: string, values: readonly (string | boolean)[]): string {
-  const list = values.map((value) => JSON.stringify(JSON.stringify(value)))
-  const texts = ['', ' '].map((space) => JSON.stringify(`"${field}":${space}`))
-  const found = texts.map((text) => `steps["${flowId}"].output.contains(${text} + value)`)
-  return `[${list.join(', ')}].exists(value, ${found.join(' || ')})`
-}
-
-/** An assignee does the step if an assignment names it; the part without an assignee runs if no assignee is named. */
 function decided(known: KnownParts, { step, assignee }: FlowPart): { readonly condition?: string } {
   const { assignees = [] } = step
   if (assignees.length === 0) return {}
   const assignments = assignmentsBefore(known.workflow, step).flatMap(({ id }) => flowIdsOf(known, id))
-  const names = (agents: readonly string[]) => assignments.map((flowId) => says(flowId, 'agent', agents)).join(' || ')
-  return { condition: assignee === undefined ? `!(${names(assignees)})` : names([assignee]) }
+  const some = (test: string) => assignments.map((flowId) => `${valuesOf(flowId, 'agent')}.exists(v, ${test})`).join(' || ')
+  if (assignee !== undefined) return { condition: some(`v == ${JSON.stringify(assignee)}`) }
+  const count = assignments.map((flowId) => `${valuesOf(flowId, 'agent')}.size()`).join(' + ')
+  return { condition: `${count} == 0 || ${some(`!(v in ${JSON.stringify(assignees)})`)}` }
 }
 
 function prompted(plan: WorkflowPlan, known: KnownParts, part: FlowPart) {
   const { step, assignee } = part
   const { agent, model, fallbacks } = plan.assign(part)
   const phase: DevelopmentPhase | undefined = PHASES.get(step.type)
-  const own =
-    assignee === undefined ? [] : [`Do only the tasks that the assignment gives to you: you are the agent ${quoted(assignee)}.`]
+  const own = assignee === undefined ? othersOf(step) : [`${OWN_TASKS} to you: you are the agent ${quoted(assignee)}.`]
   return {
     model,
     action: phase?.action ?? 'generate',
@@ -131,6 +128,12 @@ function prompted(plan: WorkflowPlan, known: KnownParts, part: FlowPart) {
     maxRetries: plan.maxRetries,
   } as const
 }
+
+const OWN_TASKS = 'Do only the tasks that the assignment gives'
+
+/** What the part without an assignee leaves to the others. */
+const othersOf = ({ assignees }: WorkflowStep): string[] =>
+  assignees ? [`${OWN_TASKS} to none of these agents, which do their own: ${literally(JSON.stringify(assignees))}.`] : []
 
 /** What the step reads stands first, so that steps which read the same share the beginning of their prompts. */
 function materialOf({ workflow, agents }: WorkflowPlan, known: KnownParts, step: WorkflowStep): string[] {
