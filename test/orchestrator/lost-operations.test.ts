@@ -12,6 +12,13 @@ const definition: FlowDefinitionInput = {
   steps: [{ id: 'ship', model: 'function/ship', action: 'run', arguments: {} }],
 }
 
+const pools = { yard: { members: [{ model: 'function/ship' }] } }
+const pooled: FlowDefinitionInput = {
+  name: 'ship',
+  type: 'sequential',
+  steps: [{ id: 'ship', model: 'pool/yard', action: 'run', arguments: {} }],
+}
+
 interface Effects {
   readonly keys: string[]
   readonly storedBefore: number[]
@@ -34,17 +41,17 @@ async function openProcess(store: Store, effects: Effects, { idempotent, dies }:
   }
   // The write of anything after the death never arrives.
   const diesAt = (moment: Moment) => isDead && moment === 'write'
-  const process = await openMortalProcess({ store, reply: () => 'fine', diesAt, config: { functions: { ship } } })
+  const process = await openMortalProcess({ store, reply: () => 'fine', diesAt, config: { functions: { ship }, pools } })
   const died = new Promise<'died'>((resolve) => {
     die = () => resolve('died')
   })
   return { ...process, died }
 }
 
-async function runAndDie(store: Store, effects: Effects, idempotent: boolean): Promise<string> {
+async function runAndDie(store: Store, effects: Effects, idempotent: boolean, flow = definition): Promise<string> {
   const { orchestrator, conversations, died } = await openProcess(store, effects, { idempotent, dies: true })
   const { id: threadId } = await conversations.createThread(USER, {})
-  const { id: flowId } = await orchestrator.createFlow(threadId, USER, definition)
+  const { id: flowId } = await orchestrator.createFlow(threadId, USER, flow)
   void orchestrator.executeFlow(flowId, USER, { input: 'x' }).catch(() => undefined)
   await died
   await store.owners.interruptOrphanedFlows({ staleMs: 0, isDead: () => true })
@@ -73,10 +80,13 @@ test('a function that is not idempotent has its effect once: after a crash the f
   expect(row?.attempts).toMatchObject([{ possiblyDoubleBilled: true, cost: 0, usage: { totalTokens: 0 } }])
 })
 
-test('an idempotent function is called again after a crash, with the same key', async () => {
+test.each([
+  ['an idempotent function', definition],
+  ['an idempotent function of a pool', pooled],
+])('%s is called again after a crash, with the same key', async (_, flow) => {
   const store = createMemoryStore()
   const effects: Effects = { keys: [], storedBefore: [] }
-  const flowId = await runAndDie(store, effects, true)
+  const flowId = await runAndDie(store, effects, true, flow)
   const { orchestrator } = await openProcess(store, effects, { idempotent: true, dies: false })
   expect(await orchestrator.executeFlow(flowId, USER)).toMatchObject({ finalOutput: 'shipped' })
   expect(effects.keys).toEqual([`${flowId}/ship#1`, `${flowId}/ship#1`])

@@ -17,7 +17,7 @@ export interface CreateStoredFlowsDeps {
   readonly parser: DefinitionParser
   readonly agents: Pick<OpenAgentDirectory, 'version'>
   readonly functions: Pick<OpenFunctionDirectory, 'version'>
-  readonly models: Pick<Models, 'operationsOf'>
+  readonly models: Pick<Models, 'operationsOf' | 'pools'>
   readonly now: () => Date
   /** Whether this process runs flows; default true. */
   readonly takesFlows?: boolean
@@ -60,6 +60,7 @@ export function createStoredFlows({
     definitions,
     parser,
     operationsOf: models.operationsOf,
+    pools: models.pools,
     cache,
     now,
     newFlowId: recording?.newFlowId,

@@ -1,6 +1,7 @@
 import { isPool, POOL_PROVIDER, type PoolDirectory } from '../../domain/definition/call/pools.ts'
 import type { Target } from '../../domain/definition/flow-definition.ts'
 import { findSuggestion, quoted, withSuggestion } from '../../domain/definition/suggestion.ts'
+import { FUNCTION_PROVIDER } from '../../domain/tools/functions.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import { type PoolSettings, toMemberTarget } from './pool-settings.ts'
 
@@ -59,8 +60,9 @@ export function assertPools(
   throw new OrchestratorError('CONFIG_INVALID', lines.join('\n'), { details: { problems } })
 }
 
-/** A provider that is only inactive may be activated later. */
+/** A provider that is only inactive may be activated later, and functions may be registered later. */
 function findProblem(provider: string, assertConfigured: (provider: string) => void): string | undefined {
+  if (provider === FUNCTION_PROVIDER) return undefined
   const error = findError(provider, assertConfigured)
   return !error || error.code === 'PROVIDER_INACTIVE' ? undefined : `expected a configured provider: ${error.message}`
 }

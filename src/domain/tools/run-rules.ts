@@ -1,4 +1,3 @@
-import { POOL_PROVIDER } from '../definition/call/pools.ts'
 import type { DefinitionProblem } from '../definition/flow-definition.ts'
 import { quoted } from '../definition/suggestion.ts'
 import type { TargetInput, TargetsInput } from '../definition/targets.ts'
@@ -46,10 +45,6 @@ export function findRunProblems(step: RunFields, path: string, problems: Definit
     return
   }
   const message = 'expected none with action "run", which calls no model'
-  // Another member would repeat an effect whose outcome is unknown.
-  if (step.provider === POOL_PROVIDER || (step.provider === undefined && step.model?.startsWith(`${POOL_PROVIDER}/`))) {
-    add('model', 'expected an operation with action "run", found a pool')
-  }
   if (step.agent !== undefined) add('agent', message)
   if (step.fallbacks && step.fallbacks.length > 0) add('fallbacks', message)
   for (const key of MODEL_KEYS) if (step[key] !== undefined) add(key, message)

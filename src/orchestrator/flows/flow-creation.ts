@@ -4,19 +4,16 @@ import { definitionError } from '../../domain/definition/problems.ts'
 import type { OrchestrationFlow } from '../../domain/execution/flow.ts'
 import type { StepResult } from '../../domain/execution/step-result.ts'
 import type { FlowInsert, Store } from '../../repositories/repository.ts'
-import type { FindOperations } from '../operations/find-operation.ts'
-import { findHiddenOperations, namedTools } from '../operations/hidden-operations.ts'
+import { findHiddenOperations, type HiddenOperationsDeps, namedTools } from '../operations/hidden-operations.ts'
 import type { FlowCache } from './flow-cache.ts'
 import type { FlowDefinitions } from './flow-definitions.ts'
 import { createFlowId } from './flow-id.ts'
 import { carriedInto, toFlow } from './flow-view.ts'
 
-export interface FlowCreationDeps {
+export interface FlowCreationDeps extends HiddenOperationsDeps {
   readonly store: Store
   readonly definitions: FlowDefinitions
   readonly parser: Pick<DefinitionParser, 'parseFromNetwork'>
-  /** Implemented by createModels. */
-  readonly operationsOf: FindOperations
   readonly cache: FlowCache
   readonly now: () => Date
   /**
@@ -45,13 +42,14 @@ export function createFlowCreation({
   definitions,
   parser,
   operationsOf,
+  pools,
   cache,
   now,
   newFlowId,
 }: FlowCreationDeps): StoreFlow {
   const acceptFromNetwork = async (input: NewFlow['definition']) => {
     const parsed = parser.parseFromNetwork(input)
-    const hidden = await findHiddenOperations(operationsOf, parsed)
+    const hidden = await findHiddenOperations({ operationsOf, pools }, parsed)
     if (hidden.length > 0) throw definitionError(hidden)
     const tools = await namedTools(operationsOf, parsed)
     const steps = input.steps.map((step, index) => (tools[index] ? { ...step, tools: tools[index] } : step))

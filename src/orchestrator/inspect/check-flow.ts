@@ -4,14 +4,13 @@ import { definitionError } from '../../domain/definition/problems.ts'
 import type { BudgetFacts, BudgetReport } from '../../domain/users/budget.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
 import type { ModelNames } from '../../providers/provider.ts'
-import type { FindOperations } from '../operations/find-operation.ts'
 import { findHiddenOperations } from '../operations/hidden-operations.ts'
 import { budgetFindings } from './budget-findings.ts'
 import { type CostRange, type CostRangeDeps, callRanges, costRange, limitFindings } from './cost-range.ts'
 import type { Findings, FlowFinding } from './flow-finding.ts'
 import { joinFindings } from './join-findings.ts'
 import { modelFindings } from './model-findings.ts'
-import { operationFindings } from './operation-findings.ts'
+import { type OperationFindingsDeps, operationFindings } from './operation-findings.ts'
 import { providerFindings } from './provider-findings.ts'
 import { type ServiceFindingsDeps, serviceFindings } from './service-findings.ts'
 import { type PoolSharingDeps, poolSharing } from './sharing/pool-sharing.ts'
@@ -30,11 +29,14 @@ export interface FlowCheck {
   readonly budgets: readonly BudgetReport[]
 }
 
-export interface CheckFlowDeps extends CostRangeDeps, PoolSharingDeps, ToolFindingsDeps, ServiceFindingsDeps {
+export interface CheckFlowDeps
+  extends CostRangeDeps,
+    PoolSharingDeps,
+    ToolFindingsDeps,
+    ServiceFindingsDeps,
+    OperationFindingsDeps {
   readonly parser: Pick<DefinitionParser, 'parse' | 'parseFromNetwork'>
   readonly modelNames: ModelNames
-  /** Implemented by createModels. */
-  readonly operationsOf: FindOperations
   /** Implemented by BudgetService. */
   readonly budgetsOf: (facts: BudgetFacts) => Promise<readonly BudgetReport[]>
 }
@@ -63,7 +65,7 @@ export function createCheckFlow(deps: CheckFlowDeps): CheckFlow {
     const joins = joinFindings(definition)
     const providers = providerFindings(deps.pools, definition)
     const services = serviceFindings(deps, definition)
-    const operations = await operationFindings(deps.operationsOf, definition)
+    const operations = await operationFindings(deps, definition)
     const sharing = await poolSharing(deps, definition, userId)
     const cost = await costRange(deps, definition, ranges)
     const limits = limitFindings(definition, cost)
@@ -103,13 +105,13 @@ export function createCheckFlow(deps: CheckFlowDeps): CheckFlow {
 
 /** As `parseOrFindProblems`; operations that a definition from the network may not name are problems of it. */
 export async function parseOrFindHidden(
-  { parser, operationsOf }: Pick<CheckFlowDeps, 'parser' | 'operationsOf'>,
+  { parser, ...deps }: Pick<CheckFlowDeps, 'parser' | 'operationsOf' | 'pools'>,
   input: FlowDefinitionInput,
   overNetwork: boolean,
 ) {
   const parsed = parseOrFindProblems(overNetwork ? parser.parseFromNetwork : parser.parse, input)
   if ('problems' in parsed || !overNetwork) return parsed
-  const hidden = await findHiddenOperations(operationsOf, parsed.definition)
+  const hidden = await findHiddenOperations(deps, parsed.definition)
   return hidden.length === 0 ? parsed : { problems: definitionProblems(definitionError(hidden)) }
 }
 

@@ -1,21 +1,33 @@
-import type { FlowDefinition, FlowStep } from '../../domain/definition/flow-definition.ts'
+import type { PoolDirectory } from '../../domain/definition/call/pools.ts'
+import type { FlowDefinition, FlowStep, Target } from '../../domain/definition/flow-definition.ts'
 import { isRunStep } from '../../domain/tools/tool-fields.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
-import { type FindOperations, findOperation } from '../operations/find-operation.ts'
+import { type FindOperations, findMemberOperation } from '../operations/find-operation.ts'
 import type { Findings, FlowFinding } from './flow-finding.ts'
+
+export interface OperationFindingsDeps {
+  /** Implemented by createModels. */
+  readonly operationsOf: FindOperations
+  readonly pools: PoolDirectory
+}
 
 /**
  * Operations that steps name and that do not exist, and arguments without templates that do not fit. A server that does
  * not answer now is a warning: it may answer when the step runs.
  */
-export async function operationFindings(operationsOf: FindOperations, { steps }: FlowDefinition): Promise<Findings> {
+export async function operationFindings(
+  { operationsOf, pools }: OperationFindingsDeps,
+  { steps }: FlowDefinition,
+): Promise<Findings> {
   const problems: FlowFinding[] = []
   const warnings: FlowFinding[] = []
-  for (const [index, step] of steps.entries()) {
-    if (!isRunStep(step)) continue
+  const targets = [...steps.entries()].flatMap(([index, step]) =>
+    isRunStep(step) ? pools.membersOf(step).map((member) => ({ index, step, member })) : [],
+  )
+  for (const { index, step, member } of targets) {
     try {
-      const found = (await findOperation(operationsOf, step)).check(step.arguments ?? {})
-      if (found.length > 0 && isConstant(step)) problems.push(unfit(step, `steps[${index}].arguments`, found))
+      const found = (await findMemberOperation(operationsOf, step, member)).check(step.arguments ?? {})
+      if (found.length > 0 && isConstant(step)) problems.push(unfit(step, member, `steps[${index}].arguments`, found))
     } catch (error) {
       const { code, message, details, retryable } = OrchestratorError.from(error)
       // A provider that cannot be used at all is a finding of its own.
@@ -27,7 +39,7 @@ export async function operationFindings(operationsOf: FindOperations, { steps }:
   return { problems, warnings }
 }
 
-const unfit = ({ id, provider, model }: FlowStep, path: string, problems: readonly string[]): FlowFinding => ({
+const unfit = ({ id }: FlowStep, { provider, model }: Target, path: string, problems: readonly string[]): FlowFinding => ({
   code: 'INPUT_INVALID',
   path,
   message: `step "${id}" does not fit the input of ${provider}/${model}: ${problems.join('; ')}`,

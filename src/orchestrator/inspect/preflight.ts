@@ -61,7 +61,7 @@ export function createPreflight(deps: Omit<CheckFlowDeps, 'modelNames'>): Prefli
       ...(ignoreDefinition ? [] : joinFindings(definition).problems),
       ...providerFindings(deps.pools, definition).problems,
       ...(await toolFindings(deps, definition, userId)).problems,
-      ...(await operationFindings(deps.operationsOf, definition)).problems,
+      ...(await operationFindings(deps, definition)).problems,
       ...(files ? await fileFindings(deps, definition, userId) : []),
       ...counted.map(({ finding }) => finding),
       ...(cost ? limitFindings(definition, cost).problems : []),

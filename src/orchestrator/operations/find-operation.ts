@@ -1,3 +1,4 @@
+import { isPool } from '../../domain/definition/call/pools.ts'
 import type { Target } from '../../domain/definition/flow-definition.ts'
 import { findSuggestion, withSuggestion } from '../../domain/definition/suggestion.ts'
 import { OrchestratorError } from '../../errors/orchestrator-error.ts'
@@ -31,6 +32,26 @@ export async function findOperation(
   throw new OrchestratorError('PROVIDER_NOT_CONFIGURED', `${message} (it has: ${listed(names)})`, {
     details: { provider, operation: model, ...(suggestion && { suggestion }) },
   })
+}
+
+/**
+ * The operation that a target names, for a step that may name a pool of operations. Throws as `findOperation` does, and
+ * PROVIDER_REJECTED for a member of a pool that is not idempotent: a second member would repeat an effect of the first.
+ */
+export async function findMemberOperation(
+  operationsOf: FindOperations,
+  step: Target,
+  member: Target,
+  signal?: AbortSignal,
+): Promise<ProviderOperation> {
+  const operation = await findOperation(operationsOf, member, signal)
+  if (!isPool(step) || operation.idempotent) return operation
+  const { provider, model } = member
+  throw new OrchestratorError(
+    'PROVIDER_REJECTED',
+    `Expected idempotent operations in pool "${step.model}", found ${provider}/${model}: a call that failed would be repeated by another member`,
+    { details: { provider, model, pool: step.model } },
+  )
 }
 
 const MAX_LISTED = 20

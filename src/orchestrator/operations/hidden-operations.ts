@@ -1,3 +1,4 @@
+import type { PoolDirectory } from '../../domain/definition/call/pools.ts'
 import type { DefinitionProblem, FlowDefinition, FlowStep } from '../../domain/definition/flow-definition.ts'
 import { definitionError } from '../../domain/definition/problems.ts'
 import { quoted } from '../../domain/definition/suggestion.ts'
@@ -14,12 +15,18 @@ import type { FindOperations } from './find-operation.ts'
 const FOREIGN: readonly string[] = [HOSTED_PROVIDER, CALLER_PROVIDER]
 const isForeign = (tool: string): boolean => FOREIGN.includes(tool.slice(0, tool.indexOf('/')))
 
+export interface HiddenOperationsDeps {
+  /** Implemented by createModels. */
+  readonly operationsOf: FindOperations
+  readonly pools: Pick<PoolDirectory, 'membersOf'>
+}
+
 /**
  * Finds the operations that a definition from the network may not name: those that the operator has not exposed. An
  * operation that is not exposed is reported in the same words as one that does not exist.
  */
 export async function findHiddenOperations(
-  operationsOf: FindOperations,
+  { operationsOf, pools }: HiddenOperationsDeps,
   definition: FlowDefinition,
 ): Promise<readonly DefinitionProblem[]> {
   const listed = new Map<string, Promise<readonly ProviderOperation[]>>()
@@ -32,16 +39,17 @@ export async function findHiddenOperations(
   const named = [
     ...namedCode(definition, DEFINITION_CODE_KEYS),
     ...definition.steps.flatMap((step, index) =>
-      namedOperations(step).map((operation) => ({ ...operation, path: `steps[${index}].${operation.path}` })),
+      namedOperations(step, pools).map((operation) => ({ ...operation, path: `steps[${index}].${operation.path}` })),
     ),
   ]
-  for (const { path, provider, operation, isCode } of named) {
+  for (const { path, provider, operation, isCode, name = `${provider}/${operation}` } of named) {
     const operations = await list(provider)
     // A function in place of code is called without a journal row, as often as its value is needed.
     const isExposed = ({ expose, idempotent }: ProviderOperation) => expose === 'api' && (idempotent || !isCode)
     const found = operation === '*' ? operations : operations.filter(({ name }) => name === operation)
     if (found.length === 0 || !found.every(isExposed)) {
-      problems.push({ path, message: isCode ? noFunction(operation) : `no operation ${quoted(`${provider}/${operation}`)}` })
+      const message = isCode ? noFunction(operation) : `no operation ${quoted(name)}`
+      if (!problems.some((known) => known.path === path)) problems.push({ path, message })
     }
   }
   return problems
@@ -83,6 +91,8 @@ interface NamedOperation {
   readonly path: string
   readonly provider: string
   readonly operation: string
+  /** What the definition says, if that is the pool of the operation. */
+  readonly name?: string
   /** Whether the function stands in place of code. */
   readonly isCode?: true
 }
@@ -96,13 +106,20 @@ const namedCode = <Key extends string>(
     return operation === undefined ? [] : [{ path, provider: FUNCTION_PROVIDER, operation, isCode: true }]
   })
 
-function namedOperations(step: FlowStep): readonly NamedOperation[] {
+function namedOperations(step: FlowStep, { membersOf }: HiddenOperationsDeps['pools']): readonly NamedOperation[] {
   const tools = (step.tools ?? []).flatMap((tool, index) => {
     const slash = tool.indexOf('/')
     const provider = tool.slice(0, slash)
     return FOREIGN.includes(provider) ? [] : [{ path: `tools[${index}]`, provider, operation: tool.slice(slash + 1) }]
   })
-  const own = isRunStep(step) ? [{ path: 'model', provider: step.provider, operation: step.model }] : []
+  // Every member of a pool may be asked.
+  const targets = isRunStep(step) ? membersOf(step) : []
+  const own = targets.map(({ provider, model }) => ({
+    path: 'model',
+    provider,
+    operation: model,
+    name: `${step.provider}/${step.model}`,
+  }))
   return [...own, ...tools, ...namedCode(step, STEP_CODE_KEYS)]
 }
 

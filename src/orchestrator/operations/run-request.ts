@@ -11,7 +11,7 @@ import { missingNotes } from '../steps/prompt-notes.ts'
 import { toScope } from '../steps/rendered-prompt.ts'
 import { type StepInputsDeps, type StepTask, selectResults, shareWithTarget } from '../steps/step-inputs.ts'
 import type { StepPrompt } from '../steps/step-prompt.ts'
-import { type FindOperations, findOperation } from './find-operation.ts'
+import { type FindOperations, findMemberOperation } from './find-operation.ts'
 
 export interface RunRequestDeps extends StepInputsDeps {
   /** Implemented by createModels. */
@@ -21,11 +21,11 @@ export interface RunRequestDeps extends StepInputsDeps {
 /**
  * Builds the request of a step with action `run`: it decides about the outputs that the arguments read, renders them,
  * and checks them against the schema of the operation. Rejects with DATA_SHARING_DENIED, STEP_FAILED, INPUT_INVALID, or
- * as `findOperation` does.
+ * as `findMemberOperation` does.
  */
 export async function prepareOperation(deps: RunRequestDeps, task: StepTask, target: Target): Promise<StepPrompt> {
   const { run, path, iteration, step } = task
-  const operation = await findOperation(deps.operationsOf, target)
+  const operation = await findMemberOperation(deps.operationsOf, step, target)
   const { inputs, wanted } = selectResults(task)
   const shared = await shareWithTarget(deps, task, target, wanted)
   const shownInputs = inputs.flatMap((result) => {

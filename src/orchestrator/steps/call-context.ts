@@ -3,6 +3,7 @@ import type { AnswerCacheSettings } from '../../domain/definition/call/answer-ca
 import { isPool } from '../../domain/definition/call/pools.ts'
 import type { FlowStep } from '../../domain/definition/flow-definition.ts'
 import type { Attempt } from '../../domain/execution/step-result.ts'
+import { isRunStep } from '../../domain/tools/tool-fields.ts'
 import { announceNext, type CallIntentsDeps } from './call-intents.ts'
 import { observeCalls } from './observe-calls.ts'
 import type { StepTask } from './step-inputs.ts'
@@ -36,7 +37,7 @@ export function createCallContext(
   const { run, step, path, iteration } = task
   const { defaults } = deps
   // An operation has no chunks, for whose first a model would have only the time of a stream.
-  const streams = run.options.streaming && draft.prompt?.operation === undefined
+  const streams = run.options.streaming && !isRunStep(step) && draft.prompt?.operation === undefined
   return {
     signal: abort.signal,
     abort,

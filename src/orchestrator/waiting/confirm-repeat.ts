@@ -1,3 +1,4 @@
+import { isPool } from '../../domain/definition/call/pools.ts'
 import { isRunStep } from '../../domain/tools/tool-fields.ts'
 import { hashOfWait, type StepWait, waitKey } from '../../domain/waiting/wait.ts'
 import { type FindOperations, findOperation } from '../operations/find-operation.ts'
@@ -23,6 +24,8 @@ export function confirmRepeat(task: StepTask, { operationsOf, now }: ConfirmRepe
   if (!pause || !hasLostCall(task)) return undefined
   if (step.onUnknown === 'ask') return ask(task, pause, now)
   if (step.onUnknown !== undefined || !isRunStep(step)) return undefined
+  // A pool has idempotent operations only.
+  if (isPool(step)) return undefined
   return findOperation(operationsOf, step).then(({ idempotent }) => idempotent || ask(task, pause, now))
 }
 
