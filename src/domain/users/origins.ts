@@ -5,20 +5,32 @@ export const PROMPT_ONLY: readonly Origin[] = [{ kind: 'original_prompt' }]
 
 const NO_ORIGINS: readonly Origin[] = []
 
-/** All origins of the lists, each once, in the order in which they first occur. */
+/**
+ * All origins of lists that hold each origin once, each once, in the order in which they first occur. Called for every
+ * request, so that it makes a list only where no given one holds them all.
+ */
 export function joinOrigins(lists: readonly (readonly Origin[])[]): readonly Origin[] {
-  const filled = lists.filter((list) => list.length > 0)
-  if (filled.length <= 1) return filled[0] ?? NO_ORIGINS
-  // No set: there are few different origins, and a text of its own as the key of each would cost more than to compare.
-  const joined: Origin[] = []
-  for (const list of filled) {
-    for (const origin of list) if (!includesOrigin(joined, origin)) joined.push(origin)
+  let first = NO_ORIGINS
+  let joined: Origin[] | undefined
+  for (const list of lists) {
+    if (first.length === 0) {
+      first = list
+      continue
+    }
+    // No set: origins are few, and a text as the key of each would cost more than to compare.
+    for (const origin of list) {
+      if (includesOrigin(joined ?? first, origin)) continue
+      joined ??= [...first]
+      joined.push(origin)
+    }
   }
-  return joined
+  return joined ?? first
 }
 
-const includesOrigin = (origins: readonly Origin[], { kind, from }: Origin): boolean =>
-  origins.some((known) => known.kind === kind && known.from === from)
+function includesOrigin(origins: readonly Origin[], { kind, from }: Origin): boolean {
+  for (const known of origins) if (known.kind === kind && known.from === from) return true
+  return false
+}
 
 export const toOrigin = (kind: ContextKind, from?: string): Origin => (from === undefined ? { kind } : { kind, from })
 
@@ -29,7 +41,7 @@ export function readOrigins(value: unknown): readonly Origin[] | undefined {
   for (const entry of value) {
     const origin = readOrigin(entry)
     if (!origin) return undefined
-    origins.push(origin)
+    if (!includesOrigin(origins, origin)) origins.push(origin)
   }
   return origins
 }
