@@ -174,7 +174,7 @@ const conditionBombs = [
   '// only a comment',
   'true; process.exit()',
   'true\n&& process.exit()',
-  '`${process.exit()}`',
+  `\`\${process.exit()}\``,
   '(() => true)()',
   'new Date() == 1',
   '{{ original }}',
